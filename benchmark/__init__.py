@@ -1,0 +1,1 @@
+"""What is true of an artifact? Accuracy, latency, memory → one `Record`."""

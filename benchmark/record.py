@@ -1,0 +1,207 @@
+"""A record: an immutable measurement with its raw samples, protocol and environment.
+
+Everything a report or a gate needs is in here; nothing is computed later but formatting.
+Times are milliseconds, memory is MiB, every IoU is a fraction of 1, drops are
+baseline − candidate (positive = the candidate lost).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import InputError
+from ..common.files import existing_path, write_text
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The host a record belongs to; records of different `host_id` never merge or gate."""
+
+    host_id: str
+    cpu: str
+    cpu_flags: tuple[str, ...]
+    cores_physical: int
+    cores_logical: int
+    memory_mib: int
+    os: str
+    python: str
+    governor: str
+    load_average: float
+    libraries: dict[str, str]
+    git_commit: str = ""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the numbers were made; printed beside every one of them."""
+
+    data: str
+    images: int
+    data_sha256: str
+    evaluation: str  # e.g. "whole image, stretch to 512x512, logits bilinear to label size"
+    batch: int
+    threads: int
+    latency_rule: str  # warm-up and sampling rule in words
+    bootstrap: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Raw times of one quantity and their summary, in milliseconds."""
+
+    samples_ms: tuple[float, ...]
+    warmup_ms: tuple[float, ...]
+    median_ms: float
+    p90_ms: float
+    p99_ms: float
+    iqr_ms: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera frame, file in to label map at the image's size out, split in four parts."""
+
+    image: str
+    postprocess: str  # "sparse", "dense-torch", "in-graph"
+    decode: Samples
+    preprocess: Samples
+    inference: Samples
+    postprocess_time: Samples
+    total: Samples
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Baseline − candidate in mIoU with a paired bootstrap interval over images."""
+
+    miou: float
+    low: float
+    high: float
+    confidence: float
+    resamples: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Data-set-level accuracy; `iou` is None for a class absent from truth and prediction."""
+
+    images: int
+    miou: float
+    iou: tuple[float | None, ...]
+    pixel_accuracy: float
+    confusion: tuple[tuple[int, ...], ...]  # [truth][prediction], pixels
+    drop: Drop | None = None
+    pixel_agreement: float | None = None  # with the baseline, over all scored pixels
+    iou_drop: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of a fresh process that opened the artifact and ran it."""
+
+    peak_mib: float
+    before_mib: float  # the same process just before opening the artifact
+    file_mib: float
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """What the first frame costs: process start to first result, in milliseconds."""
+
+    import_ms: float
+    open_ms: float
+    first_run_ms: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that was measured of one artifact on one runtime; absent parts are None."""
+
+    name: str
+    path: str
+    sha256: str
+    kind: str
+    runtime: str
+    precision: str
+    threads: int
+    batch: int
+    input_shape: tuple[int, ...]
+    parameters: int
+    gmacs: float | None
+    contract: dict[str, Any]
+    lineage: dict[str, Any]
+    accuracy: Accuracy | None = None
+    latency: Samples | None = None
+    speedup: float | None = None  # baseline median / this median, same interleaved run
+    frame: Frame | None = None
+    frame_speedup: float | None = None
+    memory: Memory | None = None
+    cold_start: ColdStart | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image for the eye: data URIs, label maps as palette PNG, photo as JPEG."""
+
+    name: str
+    image: str
+    truth: str
+    labels: dict[str, str]  # measurement name → prediction
+    disagreement: dict[str, str]  # measurement name → pixels that differ from the baseline
+    agreement: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One benchmark run: a baseline and its candidates."""
+
+    created: str  # ISO 8601, UTC
+    command: str
+    segship_version: str
+    environment: Environment
+    protocol: Protocol
+    baseline: str
+    measurements: tuple[Measurement, ...]
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    examples: tuple[Example, ...] = ()
+    warnings: tuple[str, ...] = ()
+    title: str = ""
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+    def measurement(self, name: str) -> Measurement:
+        """Return the measurement called `name`."""
+        for item in self.measurements:
+            if item.name == name:
+                return item
+        names = ", ".join(item.name for item in self.measurements)
+        raise InputError(f"Expected one of {names}, but got {name!r}.")
+
+
+def save_record(record: Record, path: Path) -> None:
+    """Write `record` as JSON, whole or not at all."""
+    write_text(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
+
+
+def load_record(path: Path) -> Record:
+    """Read a record; refuse other schema versions and files that are no record."""
+    text = existing_path(path, "a record").read_text(encoding="utf-8", errors="replace")
+    try:
+        values = json.loads(text)
+        version = values["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"Expected a segship record in JSON, but {path} is none.") from error
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"Expected record schema {SCHEMA_VERSION}, but {path} has {version}: measure again."
+        )
+    from .record_reader import record_from_json
+
+    return record_from_json(values, str(path))

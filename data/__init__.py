@@ -1,0 +1,1 @@
+"""What pixels and labels, and how they become tensors: contract, formats, preprocessing."""

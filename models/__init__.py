@@ -1,0 +1,1 @@
+"""What is this checkpoint? The canonical SegFormer and one reader per flavour."""

@@ -1,0 +1,1 @@
+"""One reader file per checkpoint flavour; each turns its files into the canonical model."""

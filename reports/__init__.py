@@ -1,0 +1,1 @@
+"""How does a person see it? Renders records as terminal table, Markdown and HTML."""

@@ -1,0 +1,90 @@
+"""The one interface every runtime has.
+
+A session knows the name, dtype and shape of each input and output and refuses arrays that
+differ: a buffer of the wrong dtype is an error here, never silently reinterpreted memory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..common.errors import InputError
+from ..data.contract import Contract
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, numpy dtype name and shape of a tensor; a string in the shape is a free dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Say whether an array of `shape` fits.
+
+        >>> TensorInfo("x", "float32", ("batch", 3, 8, 8)).accepts((2, 3, 8, 8))
+        True
+        """
+        return len(shape) == len(self.shape) and all(
+            isinstance(want, str) or want == got
+            for want, got in zip(self.shape, shape, strict=True)
+        )
+
+
+class Session(ABC):
+    """An opened artifact on a runtime; use it as a context manager or call `close`."""
+
+    runtime: str
+    precision: str
+    threads: int
+    contract: Contract
+    input: TensorInfo
+    outputs: tuple[TensorInfo, ...]
+
+    def run(self, pixels: Array) -> dict[str, Array]:
+        """Run one batch (B,3,H,W) of the input's dtype; return one array per head.
+
+        The arrays may be the runtime's own buffers: copy what must outlive the next call.
+
+        Raises:
+            InputError: dtype or shape differ from what the artifact takes.
+        """
+        self._refuse_mismatch(pixels)
+        return self._run(np.ascontiguousarray(pixels))
+
+    @abstractmethod
+    def _run(self, pixels: Array) -> dict[str, Array]:
+        """Run a checked, contiguous batch."""
+
+    def close(self) -> None:
+        """Free what the runtime holds."""
+        return None
+
+    def __enter__(self) -> Session:
+        """Return the session itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the session."""
+        self.close()
+
+    def _refuse_mismatch(self, pixels: Array) -> None:
+        if pixels.dtype.name != self.input.dtype:
+            raise InputError(
+                f"Expected input {self.input.name!r} as {self.input.dtype}, but got "
+                f"{pixels.dtype.name}: convert it, or export with --input {pixels.dtype.name}."
+            )
+        if not self.input.accepts(pixels.shape):
+            raise InputError(
+                f"Expected input {self.input.name!r} of shape {self.input.shape}, but got "
+                f"{pixels.shape}: resize to the contract's {self.contract.size_px}, "
+                "or export with --dynamic."
+            )

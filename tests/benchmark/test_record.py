@@ -1,0 +1,132 @@
+"""A record survives its JSON, and what is no record is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segship.benchmark.environment import read_environment
+from segship.benchmark.record import (
+    Accuracy,
+    ColdStart,
+    Drop,
+    Example,
+    Frame,
+    Measurement,
+    Memory,
+    Protocol,
+    Record,
+    load_record,
+    save_record,
+)
+from segship.benchmark.samples import summarise
+from segship.common.errors import InputError
+
+
+def full_record() -> Record:
+    times = summarise([1.0, 2.0, 3.0], [9.0])
+    accuracy = Accuracy(
+        images=2,
+        miou=0.5,
+        iou=(0.5, None),
+        pixel_accuracy=0.75,
+        confusion=((3, 1), (0, 0)),
+        drop=Drop(0.01, -0.02, 0.03, 0.95, 1000),
+        pixel_agreement=0.99,
+        iou_drop=(0.0, None),
+    )
+    measurement = Measurement(
+        name="plain · onnxruntime fp32",
+        path="plain.onnx",
+        sha256="0" * 64,
+        kind="onnx",
+        runtime="onnxruntime",
+        precision="fp32",
+        threads=2,
+        batch=1,
+        input_shape=(1, 3, 64, 96),
+        parameters=12,
+        gmacs=None,
+        contract={"size_px": [64, 96], "classes": ["a", "b"]},
+        lineage={"passes": [{"name": "head-fold", "changed": 1, "notes": []}]},
+        accuracy=accuracy,
+        latency=times,
+        speedup=1.0,
+        frame=Frame("x.png", "sparse", times, times, times, times, times),
+        memory=Memory(100.0, 50.0, 3.5),
+        cold_start=ColdStart(1.0, 2.0, 3.0),
+        warnings=("Latency spreads.",),
+    )
+    return Record(
+        created="2025-01-01T00:00:00+00:00",
+        command="segship benchmark plain.onnx",
+        segship_version="0.1.0",
+        environment=read_environment(),
+        protocol=Protocol("scenes:2", 2, "ab", "whole image", 1, 2, "rounds", "poisson"),
+        baseline=measurement.name,
+        measurements=(measurement,),
+        classes=("a", "b"),
+        palette=((0, 0, 0), (255, 255, 255)),
+        examples=(Example("x", "data:", "data:", {"m": "data:"}, {}, {"m": 0.5}),),
+    )
+
+
+def test_round_trip_is_equal_to_the_last_field(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    assert load_record(path) == full_record()
+    assert [item.name for item in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_another_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    values = json.loads(path.read_text())
+    values["schema_version"] = 99
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="schema 1, but .*r.json has 99"):
+        load_record(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: values.pop("environment"),
+        lambda values: values.update(surprise=1),
+        lambda values: values["measurements"][0].pop("sha256"),
+        lambda values: values["palette"][0].append(4),
+    ],
+)
+def test_a_damaged_record_is_refused_in_one_line(damage: object, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    values = json.loads(path.read_text())
+    damage(values)  # type: ignore[operator]  # a lambda of the parametrisation
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"r\.json") as caught:
+        load_record(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', "\x00\xff"])
+def test_what_is_no_record_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match="segship record"):
+        load_record(path)
+
+
+def test_nan_never_reaches_the_file(tmp_path: Path) -> None:
+    record = full_record()
+    broken = Record(**{**record.__dict__, "environment": record.environment, "title": "t"})
+    object.__setattr__(broken.measurements[0], "gmacs", float("nan"))
+    with pytest.raises(ValueError, match="JSON compliant"):
+        save_record(broken, tmp_path / "r.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_measurement_is_named() -> None:
+    with pytest.raises(InputError, match="plain · onnxruntime fp32, but got 'x'"):
+        full_record().measurement("x")

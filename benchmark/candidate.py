@@ -128,6 +128,26 @@ def resolve_baseline(
     return (wanted, *candidates)
 
 
+def with_defaults(
+    candidates: Sequence[Candidate], threads: int | None, postprocess: str | None
+) -> tuple[Candidate, ...]:
+    """Return the candidates with `threads` where they name none and, if given, `postprocess`.
+
+    Raises:
+        InputError: no candidate at all.
+    """
+    if not candidates:
+        raise InputError("Expected at least one artifact or checkpoint, but got none.")
+    return tuple(
+        replace(
+            item,
+            threads=threads if item.threads is None else item.threads,
+            postprocess=postprocess or item.postprocess,
+        )
+        for item in candidates
+    )
+
+
 def _stem(source: str) -> str:
     path = Path(source)
     return path.stem if path.suffix == ".onnx" else path.name or source

@@ -30,8 +30,13 @@ def summarise(samples_ms: Sequence[float], warmup_ms: Sequence[float] = ()) -> S
     )
 
 
-def sample_warnings(what: str, samples: Samples, *, steady: bool = True) -> tuple[str, ...]:
-    """Return what makes these times less than trustworthy, one sentence each."""
+def sample_warnings(
+    what: str, samples: Samples, *, steady: bool = True, tail: bool = True
+) -> tuple[str, ...]:
+    """Return what makes these times less than trustworthy, one sentence each.
+
+    `steady` says whether warm-up settled, `tail` whether anybody will read the 99th percentile.
+    """
     found = []
     count = len(samples.samples_ms)
     if not steady:
@@ -50,7 +55,7 @@ def sample_warnings(what: str, samples: Samples, *, steady: bool = True) -> tupl
             f"{what} has {count} samples: a median wants at least {MEDIAN_MINIMUM}; "
             "raise the rounds or the time budget."
         )
-    elif count < P99_MINIMUM:
+    elif tail and count < P99_MINIMUM:
         found.append(
             f"{what} has {count} samples: the 99th percentile wants at least {P99_MINIMUM}; "
             "do not read p99."

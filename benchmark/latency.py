@@ -1,0 +1,136 @@
+"""Interleaved latency: every worker takes its turn in every round, so that a machine that slows
+down slows all of them, and a speed-up is a ratio within one run.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..common.progress import track
+from .record import Frame, Samples
+from .samples import is_steady, sample_warnings, summarise
+from .turn import Turn
+from .worker import PARTS
+
+
+@dataclass(frozen=True)
+class LatencyRule:
+    """How often to run; 20 rounds of 5 give the 100 samples a 99th percentile wants.
+
+    Each turn begins with one run that is not a sample: another process had the caches. `budget_s`
+    bounds the sampling of all candidates together, but `minimum_rounds` are always made.
+    """
+
+    rounds: int = 20
+    runs: int = 5
+    frame_rounds: int = 10
+    frame_runs: int = 3
+    budget_s: float = 60.0
+    minimum_rounds: int = 4
+    window: int = 5
+    tolerance: float = 0.03
+    warmup_runs: int = 60
+    warmup_s: float = 10.0
+    seed: int = 0
+
+    def words(self) -> str:
+        """Return the rule as the sentence a report prints."""
+        return (
+            f"candidates interleaved, each in its own process; warm-up until the medians of two "
+            f"windows of {self.window} runs differ by less than {100 * self.tolerance:g} % (at "
+            f"most {self.warmup_runs} runs or {self.warmup_s:g} s); up to {self.rounds} rounds of "
+            f"{self.runs} runs within {self.budget_s:g} s, the first run of a turn apart; "
+            "session.run alone on seeded synthetic pixels; every sample kept"
+        )
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One candidate's times and what they say about themselves."""
+
+    samples: Samples
+    warnings: tuple[str, ...]
+
+
+def measure_latency(
+    turns: Sequence[Turn], rule: LatencyRule, *, progress: bool = True
+) -> list[Latency]:
+    """Warm every worker up, then sample all of them in interleaved rounds."""
+    warmups = [warm_up(turn, rule) for turn in turns]
+    samples: list[list[float]] = [[] for _ in turns]
+    for _ in _rounds(rule.rounds, "latency", rule, progress):
+        for index, turn in enumerate(turns):
+            first, *rest = turn.run(rule.runs + 1, rule.seed)
+            warmups[index].append(first)
+            samples[index].extend(rest)
+    return [_latency(rule, *pair) for pair in zip(samples, warmups, strict=True)]
+
+
+def warm_up(turn: Turn, rule: LatencyRule) -> list[float]:
+    """Run until steady, out of runs or out of time; return every warm-up time in ms."""
+    times: list[float] = []
+    end = time.perf_counter() + rule.warmup_s
+    while len(times) < rule.warmup_runs and time.perf_counter() < end:
+        times += turn.run(rule.window, rule.seed)
+        if is_steady(times, rule.window, rule.tolerance):
+            break
+    return times
+
+
+def measure_frames(
+    turns: Sequence[Turn],
+    image: bytes,
+    image_name: str,
+    rule: LatencyRule,
+    *,
+    progress: bool = True,
+) -> list[Frame]:
+    """Time whole frames, interleaved as latencies are; `image` is an encoded file.
+
+    The first frame of every turn is kept apart as warm-up.
+    """
+    encoded = base64.b64encode(image).decode()
+    names = (*PARTS, "total")
+    samples: list[dict[str, list[float]]] = [{name: [] for name in names} for _ in turns]
+    warmups: list[dict[str, list[float]]] = [{name: [] for name in names} for _ in turns]
+    for _ in _rounds(rule.frame_rounds, "frames", rule, progress):
+        for index, turn in enumerate(turns):
+            for name, times in turn.frame(encoded, rule.frame_runs + 1).items():
+                warmups[index][name].append(times[0])
+                samples[index][name].extend(times[1:])
+    frames = []
+    for turn, kept, apart in zip(turns, samples, warmups, strict=True):
+        parts = {name: summarise(kept[name], apart[name]) for name in names}
+        frames.append(
+            Frame(
+                image=image_name,
+                postprocess=turn.postprocess,
+                decode=parts["decode"],
+                preprocess=parts["preprocess"],
+                inference=parts["inference"],
+                postprocess_time=parts["postprocess"],
+                total=parts["total"],
+            )
+        )
+    return frames
+
+
+def _latency(rule: LatencyRule, samples: list[float], warmup: list[float]) -> Latency:
+    summary = summarise(samples, warmup)
+    # The runs that open each round are warm-up too, but say nothing about becoming steady.
+    rounds = len(samples) // rule.runs
+    steady = is_steady(warmup[: len(warmup) - rounds], rule.window, rule.tolerance)
+    return Latency(summary, sample_warnings("Latency", summary, steady=steady))
+
+
+def _rounds(count: int, label: str, rule: LatencyRule, progress: bool) -> Iterable[int]:
+    """Yield round numbers until `count` or, after the minimum, the time budget is used up."""
+    end = time.perf_counter() + rule.budget_s
+    numbers = range(count)
+    for number in track(numbers, label, count) if progress else numbers:
+        if number >= rule.minimum_rounds and time.perf_counter() > end:
+            return
+        yield number

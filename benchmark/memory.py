@@ -1,0 +1,77 @@
+"""Cold start and memory, from processes that live for one measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from ..common.progress import track
+from .candidate import Candidate
+from .process import WorkerProcess
+from .record import ColdStart, Memory
+from .turn import Turn, open_in
+
+STEADY_RUNS = 5  # enough for a runtime's memory arena to have grown to its size
+
+
+def measure_fresh(candidate: Candidate, *, starts: int = 3) -> tuple[ColdStart, Memory]:
+    """Start `starts` fresh processes; return the medians of their cold start and memory.
+
+    Each imports the runtime, opens the artifact, makes a first run and a few more. `candidate`
+    names a resolved runtime (not "auto"). The import time begins with the process itself.
+    """
+    pairs = [_fresh(candidate) for _ in range(starts)]
+    colds, memories = [cold for cold, _ in pairs], [memory for _, memory in pairs]
+    return (
+        ColdStart(
+            import_ms=median(cold.import_ms for cold in colds),
+            open_ms=median(cold.open_ms for cold in colds),
+            first_run_ms=median(cold.first_run_ms for cold in colds),
+        ),
+        Memory(
+            peak_mib=median(memory.peak_mib for memory in memories),
+            before_mib=median(memory.before_mib for memory in memories),
+            file_mib=memories[0].file_mib,
+        ),
+    )
+
+
+def measure_all_fresh(
+    candidates: Sequence[Candidate], starts: int, *, progress: bool = True
+) -> list[tuple[ColdStart, Memory]]:
+    """Return `measure_fresh` of every candidate, one after the other."""
+    stream = track(candidates, "cold start", len(candidates)) if progress else candidates
+    return [measure_fresh(item, starts=starts) for item in stream]
+
+
+def _fresh(candidate: Candidate) -> tuple[ColdStart, Memory]:
+    with WorkerProcess(candidate.name or candidate.source) as worker:
+        worker.request("import", runtime=candidate.runtime)
+        import_ms = 1e3 * (time.perf_counter() - worker.started)
+        turn = open_in(worker, candidate)
+        first_ms = turn.run(1)[0]
+        memory = _memory_of(turn)
+    return ColdStart(import_ms, turn.open_ms, first_ms), memory
+
+
+def _memory_of(turn: Turn) -> Memory:
+    turn.run(STEADY_RUNS)
+    reply = turn.worker.request("memory")
+    return Memory(
+        peak_mib=float(reply["peak_mib"]),
+        before_mib=float(reply["before_mib"]),
+        file_mib=file_mib(Path(turn.candidate.source)),
+    )
+
+
+def file_mib(source: Path) -> float:
+    """Return what an artifact takes on disk in MiB: external data and a checkpoint's files too."""
+    if source.is_dir():
+        return sum(item.stat().st_size for item in source.iterdir() if item.is_file()) / (1 << 20)
+    if not source.is_file():
+        return 0.0  # a hub id: nothing here to weigh
+    outside = source.with_name(source.name + ".data")
+    extra = outside.stat().st_size if outside.is_file() else 0
+    return (source.stat().st_size + extra) / (1 << 20)

@@ -1,0 +1,161 @@
+"""The benchmark: accuracy, latency, frames, memory and cold start of candidates → one record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..common.errors import InputError
+from ..common.files import existing_path
+from ..data.dataset import Dataset
+from ..data.spec import open_dataset
+from .accuracy import AccuracyRule, measure_accuracy
+from .assemble import Setup, base_record, with_accuracy, with_fresh, with_times
+from .candidate import Candidate, resolve_baseline, unique_names, with_defaults
+from .environment import read_environment
+from .evaluate import evaluate, open_subjects
+from .latency import Latency, LatencyRule, measure_frames, measure_latency
+from .machine import busy_share, machine_warnings, read_clock
+from .memory import measure_all_fresh
+from .protocol import label_space
+from .record import Environment, Frame, Record
+from .turn import Turn, open_turn
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """What the live workers measured, one entry per candidate; frames are None without an image."""
+
+    latencies: list[Latency]
+    frames: list[Frame | None]
+    warnings: tuple[str, ...]
+
+
+def benchmark(
+    candidates: Sequence[Candidate],
+    data: str | None = None,
+    *,
+    baseline: str | None = None,
+    threads: int | None = None,
+    postprocess: str | None = None,
+    rounds: int = 20,
+    runs: int = 5,
+    budget_s: float = 60.0,
+    starts: int = 3,
+    frame_image: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    examples: int = 4,
+    latency_only: bool = False,
+    accuracy_only: bool = False,
+    progress: bool = True,
+) -> Record:
+    """Measure every candidate and return the record; nothing is written.
+
+    Order: latency and frames, interleaved over live worker processes, while the machine is still
+    quiet; memory and cold start in fresh processes; accuracy last, in this process. No child
+    outlives the call, Ctrl-C included.
+
+    Args:
+        candidates: what to measure; the baseline is the first, or `baseline`.
+        data: data specification "FORMAT:PATH[@SPLIT]"; None leaves accuracy and frames out.
+        baseline: name or source of a candidate, or another artifact to measure as well.
+        threads: for candidates that name none; None means physical cores.
+        postprocess: overrides every candidate's ("sparse" or "dense-torch").
+        rounds: interleaved rounds of `runs` runs each.
+        runs: runs of one candidate per round.
+        budget_s: bounds the latency rounds of all candidates together, in seconds.
+        starts: fresh processes per candidate for memory and cold start; 0 leaves both out.
+        frame_image: the image file whole frames start from; None takes the data set's first.
+        limit: score only the first images.
+        seed: of the synthetic pixels and the bootstrap.
+        examples: images kept for the report.
+        latency_only: leave accuracy out.
+        accuracy_only: leave every clock out; the same as `evaluate`.
+        progress: draw bars on a terminal.
+
+    Raises:
+        InputError: wrong path, runtime, size, data or label space.
+        CheckFailedError: a worker died or took too long.
+    """
+    chosen = with_defaults(resolve_baseline(candidates, baseline), threads, postprocess)
+    rule = AccuracyRule(limit=limit, seed=seed, examples=examples)
+    if accuracy_only:
+        if data is None or latency_only:
+            raise InputError("Expected a data set, and accuracy only or latency only, not both.")
+        return evaluate(chosen, data, limit=limit, seed=seed, examples=examples, progress=progress)
+    clock = LatencyRule(rounds=rounds, runs=runs, budget_s=budget_s, seed=seed)
+    setup, timed = _time(chosen, data, frame_image, clock, progress)
+    record = base_record(setup, seed)
+    record = with_times(record, timed.latencies, timed.frames, clock, timed.warnings)
+    if starts > 0:
+        record = with_fresh(record, measure_all_fresh(setup.candidates, starts, progress=progress))
+    if setup.dataset is None or latency_only:
+        return record
+    return _score(record, setup, setup.dataset, rule, progress)
+
+
+def _time(
+    chosen: Sequence[Candidate],
+    data: str | None,
+    frame_image: Path | None,
+    rule: LatencyRule,
+    progress: bool,
+) -> tuple[Setup, _Timed]:
+    """Open everything, so that what is wrong is said before minutes pass, then measure times."""
+    environment, busy = read_environment(), busy_share()
+    with ExitStack() as stack:
+        turns = [open_turn(item, stack) for item in chosen]
+        setup = _setup(turns, chosen, data, environment)
+        frame = _frame_file(frame_image, setup.dataset)
+        pids = [os.getpid(), *(turn.worker.pid for turn in turns)]
+        start = read_clock(pids)
+        latencies = measure_latency(turns, rule, progress=progress)
+        frames: list[Frame | None] = [None for _ in turns]
+        if frame is not None:
+            name, image = frame
+            frames = [*measure_frames(turns, image, name, rule, progress=progress)]
+        warnings = machine_warnings(environment, busy, start, read_clock(pids))
+    return setup, _Timed(latencies, frames, warnings)
+
+
+def _setup(
+    turns: Sequence[Turn], chosen: Sequence[Candidate], data: str | None, environment: Environment
+) -> Setup:
+    used = [turn.candidate for turn in turns]
+    names = unique_names(chosen, [(item.runtime, item.precision) for item in used])
+    contracts = tuple(turn.contract for turn in turns)
+    dataset = open_dataset(data, contract=contracts[0]) if data is not None else None
+    return Setup(
+        candidates=tuple(replace(item, name=name) for item, name in zip(used, names, strict=True)),
+        contracts=contracts,
+        space=label_space(contracts, dataset),
+        environment=environment,
+        data=data or "",
+        dataset=dataset,
+    )
+
+
+def _score(
+    record: Record, setup: Setup, dataset: Dataset, rule: AccuracyRule, progress: bool
+) -> Record:
+    with ExitStack() as stack:
+        subjects = open_subjects(setup.candidates, stack)
+        result = measure_accuracy(
+            subjects, dataset, palette=setup.space.palette, rule=rule, progress=progress
+        )
+    return with_accuracy(record, setup.contracts[0], result, rule)
+
+
+def _frame_file(path: Path | None, dataset: Dataset | None) -> tuple[str, bytes] | None:
+    """Return the name and bytes of the image frames start from, None without one."""
+    if path is not None:
+        return path.name, existing_path(path, "an image file").read_bytes()
+    data = dataset.image_bytes(0) if dataset is not None else None
+    if dataset is None or data is None:
+        return None
+    sample = dataset.sample(0)
+    return (sample.image_path.name if sample.image_path else sample.name), data

@@ -1,0 +1,81 @@
+"""The palette file beside a data set: classes, colours, which label is never scored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import InputError
+from .palette import Palette
+
+FILE_NAMES = ("palette.json", "classes.json")
+
+
+@dataclass(frozen=True)
+class PaletteFile:
+    """What a palette.json or classes.json says; `ignore_index` is None where it is silent."""
+
+    path: Path
+    classes: tuple[str, ...]
+    palette: Palette
+    ignore_index: int | None
+    ignore_unlisted: bool
+
+
+def find_palette_file(*folders: Path) -> PaletteFile | None:
+    """Read the first palette file of the folders, None where no folder has one."""
+    for folder in folders:
+        for name in FILE_NAMES:
+            if (folder / name).is_file():
+                return read_palette_file(folder / name)
+    return None
+
+
+def read_palette_file(path: Path) -> PaletteFile:
+    """Read `{"classes": [...], "palette": [[r,g,b], ...], "ignore_index": 255}`.
+
+    "unlisted": "ignore" makes pixels of other colours ignored ones; all keys are optional, but
+    classes or palette must be there. Other keys are left to whoever wrote them.
+
+    Raises:
+        InputError: no JSON, or values of another kind (names the file).
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _wrong(path, f"it is no JSON ({str(error).splitlines()[0]})") from error
+    if not isinstance(values, dict) or not (values.get("classes") or values.get("palette")):
+        raise _wrong(path, 'it has neither "classes" nor "palette"')
+    palette = _palette(path, values.get("palette", []))
+    classes = values.get("classes") or [f"class {index}" for index in range(len(palette))]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise _wrong(path, '"classes" is no list of names')
+    if palette and len(palette) != len(classes):
+        raise _wrong(path, f"it lists {len(classes)} classes and {len(palette)} colours")
+    ignore = values.get("ignore_index")
+    if ignore is not None and (not isinstance(ignore, int) or not 0 <= ignore <= 65535):
+        raise _wrong(path, f'"ignore_index" is {ignore!r}, no label')
+    unlisted = values.get("unlisted", "refuse")
+    if unlisted not in ("refuse", "ignore"):
+        raise _wrong(path, f'"unlisted" is {unlisted!r}, neither "refuse" nor "ignore"')
+    return PaletteFile(path, tuple(classes), palette, ignore, unlisted == "ignore")
+
+
+def _palette(path: Path, values: Any) -> Palette:
+    """Return the colours, each checked to be three bytes."""
+    if not isinstance(values, list):
+        raise _wrong(path, '"palette" is no list of colours')
+    for colour in values:
+        fits = isinstance(colour, list) and len(colour) == 3
+        if not fits or not all(isinstance(value, int) and 0 <= value <= 255 for value in colour):
+            raise _wrong(path, f"{colour!r} is no colour of three numbers 0 to 255")
+    return tuple((colour[0], colour[1], colour[2]) for colour in values)
+
+
+def _wrong(path: Path, reason: str) -> InputError:
+    return InputError(
+        f'Expected {{"classes": [...], "palette": [[r, g, b], ...], "ignore_index": 255}} in '
+        f"{path}, but {reason}: correct the file."
+    )

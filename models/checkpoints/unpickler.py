@@ -39,16 +39,17 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }
 
-# Standard-library modules whose classes honest checkpoints hold (as stubs: none is ever called).
+# Standard-library names that honest checkpoints hold (as stubs: none is ever called).
 _HARMLESS_MODULES = frozenset(
-    "_codecs _collections abc argparse array collections copyreg dataclasses datetime decimal enum"
-    " fractions functools itertools logging numbers operator pathlib random re string threading"
-    " types typing uuid weakref zoneinfo".split()
+    "_codecs _collections argparse array collections copyreg dataclasses datetime decimal enum"
+    " fractions functools itertools logging numbers pathlib random re string typing uuid weakref"
+    " zoneinfo".split()
 )
-_HARMLESS_BUILTINS = frozenset(
-    "bool bytearray bytes complex dict float frozenset getattr int list object range set slice str"
-    " tuple type".split()
-)
+_HARMLESS_NAMES = frozenset(
+    f"builtins.{name}"
+    for name in "bool bytearray bytes complex dict float frozenset getattr int list object range"
+    " set slice str tuple type".split()
+) | {"types.SimpleNamespace"}
 
 
 class _Refused(pickle.UnpicklingError):
@@ -183,12 +184,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _refuse_code(module: str, name: str) -> None:
-    root = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module).split(".")[0]
-    if root == "builtins":
-        harmless = name in _HARMLESS_BUILTINS
-    else:
-        harmless = root not in sys.stdlib_module_names or root in _HARMLESS_MODULES
-    if not harmless:
+    module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+    root = module.split(".")[0]
+    foreign = root not in sys.stdlib_module_names
+    if not (foreign or root in _HARMLESS_MODULES or f"{module}.{name}" in _HARMLESS_NAMES):
         raise _Refused(f"{module}.{name}")
 
 

@@ -1,0 +1,58 @@
+"""What every room's tests share: the repository, the material beside it, a tiny checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from segship.data.contract import Contract
+from segship.data.palette import default_palette
+from segship.data.scenes import SCENE_CLASSES
+from segship.models.checkpoints.hf_write import save_hf_checkpoint
+from segship.models.segformer import SegFormer
+from segship.models.spec import HeadSpec, ModelSpec
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of real checkpoints and data beside the checkout; the product never needs it."""
+    folder = REPOSITORY.parent / "shared"
+    if not (folder / "checkpoints").is_dir():
+        pytest.skip("needs the real checkpoint and CamVid in ../shared")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_checkpoint() -> Path:
+    """The checkpoint that ships with the repository; do not change it."""
+    return REPOSITORY / "examples" / "demo" / "checkpoint"
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random SegFormer of a few thousand parameters for `scenes`, in Hugging Face's layout.
+
+    Input 64x96, so that height and width cannot be mixed up unseen. Do not change the folder.
+    """
+    classes = len(SCENE_CLASSES)
+    spec = ModelSpec(
+        widths=(8, 16, 24, 32),
+        depths=(1, 1, 1, 1),
+        attention_heads=(1, 2, 3, 4),
+        heads=(HeadSpec(classes=classes, width=16),),
+    )
+    torch.manual_seed(5)
+    contract = Contract(size_px=(64, 96), classes=SCENE_CLASSES, palette=default_palette(classes))
+    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    save_hf_checkpoint(SegFormer(spec).eval(), contract, folder)
+    return folder

@@ -100,9 +100,9 @@ class Block(nn.Module):
         super().__init__()
         width = spec.widths[stage]
         self.norm1 = nn.LayerNorm(width, eps=spec.eps.block)
-        self.attn = Attention(spec, stage)
+        self.attn: nn.Module = Attention(spec, stage)  # a pass may replace it
         self.norm2 = nn.LayerNorm(width, eps=spec.eps.block)
-        self.ffn = MixFfn(width, width * spec.mlp_ratios[stage])
+        self.ffn: nn.Module = MixFfn(width, width * spec.mlp_ratios[stage])
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """Return tokens of the same shape (B,N,C)."""

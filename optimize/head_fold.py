@@ -1,0 +1,114 @@
+"""Rewrite 1: fold the decode head so that nothing wide happens at stride 4.
+
+A 1×1 convolution commutes with any per-channel linear map of the pixels, and bilinear weights
+sum to one (with either setting of align_corners). With U_i the up-sampling of stage i to
+stride 4, W_i, b_i its projection, F_i its columns of the fuse, and s = γ/√(var + ε) of the
+BatchNorm:
+
+    ReLU(BN(F·concat_i U_i(W_i x_i + b_i) + f))
+        = ReLU(Σ_i U_i((s∘F_i W_i) x_i) + β + s∘(f − μ) + Σ_i s∘F_i b_i)
+
+One 1×1 convolution per stage at the stage's own resolution, no concat, no BatchNorm. Where a
+branch has its own ReLU (mmsegmentation) only F_i moves before the up-sampling. Products are
+formed in float64.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..models.segformer import DecodeHead, SegFormer, map_from_tokens, tokens_from_map, upsample
+from .passes import PassResult
+
+
+class FoldedHead(nn.Module):
+    """Per-stage 1×1 convolutions, up-sampling, sum, ReLU, classifier."""
+
+    def __init__(self, head: DecodeHead) -> None:
+        """Fold `head`; its parameters are not shared."""
+        super().__init__()
+        self.align_corners = head.align_corners
+        self.branch_relu = head.branch_relu
+        weights, bias = _folded_weights(head)
+        if self.branch_relu:
+            self.branches = head.project
+        self.stages = nn.ModuleList(_convolution(weight, None) for weight in weights)
+        self.stages[0].bias = nn.Parameter(bias.float())
+        self.classifier = head.classifier
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Four maps (B,C_i,H_i,W_i) → logits (B,K,H_0,W_0)."""
+        size = features[0].shape[2:]
+        total = self._stage(0, features[0])
+        for index in range(len(features) - 1, 0, -1):
+            branch = self._stage(index, features[index])
+            total = total + upsample(branch, size, self.align_corners)
+        logits: Tensor = self.classifier(total.relu())
+        return logits
+
+    def _stage(self, index: int, feature: Tensor) -> Tensor:
+        if self.branch_relu:
+            tokens = self.branches[index](tokens_from_map(feature)).relu()
+            feature = map_from_tokens(tokens, feature.shape[2], feature.shape[3])
+        out: Tensor = self.stages[index](feature)
+        return out
+
+
+class FoldHeads:
+    """Replace every `DecodeHead` by a `FoldedHead`."""
+
+    name = "fold-head"
+
+    def run(self, model: SegFormer) -> PassResult:
+        """Fold the heads in place."""
+        changed, notes = 0, []
+        for name, head in list(model.heads.items()):
+            if not isinstance(head, DecodeHead):
+                notes.append(f"{name}: not folded, it is a {type(head).__name__} already")
+                continue
+            folded = FoldedHead(head).eval()
+            before, after = _parameters(head), _parameters(folded)
+            kind = "fuse moved before the up-sampling" if head.branch_relu else "one 1×1 per stage"
+            notes.append(f"{name}: {kind}, {before:,} → {after:,} parameters")
+            model.heads[name] = folded
+            changed += 1
+        return PassResult(model, changed, tuple(notes))
+
+
+def _folded_weights(head: DecodeHead) -> tuple[list[Tensor], Tensor]:
+    """Return one (D,C_i) weight per stage and the shared bias (D), in float64."""
+    bn = head.bn
+    if bn.running_var is None or bn.running_mean is None:  # pragma: no cover - canonical has both
+        raise TypeError("BatchNorm without running statistics cannot be folded")
+    scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
+    bias = bn.bias.double() - scale * bn.running_mean.double()
+    if head.fuse.bias is not None:
+        bias = bias + scale * head.fuse.bias.double()
+    fuse = head.fuse.weight.double().flatten(1)
+    columns = fuse.chunk(len(head.project), dim=1)[::-1]  # stored deepest stage first
+    weights = []
+    for part, projection in zip(columns, head.project, strict=True):
+        scaled = scale[:, None] * part
+        if head.branch_relu:
+            weights.append(scaled)
+            continue
+        linear = cast(nn.Linear, projection)
+        weights.append(scaled @ linear.weight.double())
+        bias = bias + scaled @ linear.bias.double()
+    return weights, bias.detach()
+
+
+def _convolution(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """Return a 1×1 convolution with the given (out,in) weight."""
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
+    conv.weight = nn.Parameter(weight.detach().float()[:, :, None, None].contiguous())
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.detach().float())
+    return conv
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,69 @@
+"""What goes around the network in an exported graph: normalisation in, labels out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..data.contract import Contract, InputKind, OutputKind
+from ..models.segformer import SegFormer, upsample
+
+LABEL_LIMIT_UINT8 = 256
+
+
+class ExportModule(nn.Module):
+    """A SegFormer whose input and outputs are what the contract says.
+
+    Forward: (B,3,H,W) float32 (normalised) or uint8 (raw) → one tensor per head, in the
+    contract's order: logits float32 (B,K,H/4,W/4), logits-full float32 (B,K,H,W), or labels
+    uint8 (B,H,W) (int32 where K > 256). A head that is not the segmentation has no labels and is
+    returned at full size instead.
+    """
+
+    gain: Tensor
+    shift: Tensor
+
+    def __init__(self, model: SegFormer, contract: Contract) -> None:
+        """Wrap `model`, sharing its modules."""
+        super().__init__()
+        self.encoder, self.heads = model.encoder, model.heads
+        self.contract = contract
+        std, mean = torch.tensor(contract.std), torch.tensor(contract.mean)
+        self.register_buffer("gain", (contract.scale / std).reshape(1, 3, 1, 1))
+        self.register_buffer("shift", (-mean / std).reshape(1, 3, 1, 1))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Return one tensor per head."""
+        image = pixels
+        if self.contract.input is InputKind.UINT8:
+            image = pixels.float() * self.gain + self.shift
+        features = self.encoder(image)
+        return tuple(
+            self._finish(name, self.heads[name](features), pixels) for name in self.contract.heads
+        )
+
+    def _finish(self, name: str, logits: Tensor, pixels: Tensor) -> Tensor:
+        if self.contract.output is OutputKind.LOGITS:
+            return logits
+        full = upsample(logits, pixels.shape[2:], self.contract.align_corners)
+        if self.contract.output is OutputKind.LOGITS_FULL or name != "segmentation":
+            return full
+        if self.contract.threshold is not None:
+            cut = math.log(self.contract.threshold / (1 - self.contract.threshold))
+            return (full[:, 0] > cut).to(torch.uint8)
+        labels = full.argmax(dim=1)
+        small = full.shape[1] <= LABEL_LIMIT_UINT8
+        return labels.to(torch.uint8 if small else torch.int32)
+
+
+def output_axes(contract: Contract) -> dict[str, dict[int, str]]:
+    """Return the free dimensions of a dynamic export, per tensor."""
+    axes = {"pixels": {0: "batch", 2: "height", 3: "width"}}
+    for name in contract.heads:
+        labels = contract.output is OutputKind.LABELS and name == "segmentation"
+        names = (1, 2) if labels else (2, 3)
+        suffix = "_quarter" if contract.output is OutputKind.LOGITS else ""
+        axes[name] = {0: "batch", names[0]: f"height{suffix}", names[1]: f"width{suffix}"}
+    return axes

@@ -1,14 +1,8 @@
-"""What the commands share: option types, and one way out for every error.
-
-Exit codes: 0 fine, 1 a check failed, 2 wrong input, 70 a defect of segship, 130 interrupted.
-"""
+"""What the commands share: option types, groups of options, and the check of output paths."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +11,9 @@ import click
 from .errors import SegshipError
 from .sizes import parse_size
 
-EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 Command = TypeVar("Command", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
 
 
 class SizeType(click.ParamType[tuple[int, int]]):
@@ -42,10 +36,10 @@ class SizeType(click.ParamType[tuple[int, int]]):
 class ListType(click.ParamType[tuple[Any, ...]]):
     """A comma-separated list of another type: `1,2,4`, `512,512x1024`."""
 
-    def __init__(self, item: click.ParamType[Any]) -> None:
-        """Keep the type of each item."""
+    def __init__(self, item: click.ParamType[Any], metavar: str) -> None:
+        """Keep the type of each item and how the list is shown in help."""
         self.item = item
-        self.name = f"{item.name},…"
+        self.name = metavar
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -56,105 +50,132 @@ class ListType(click.ParamType[tuple[Any, ...]]):
         return tuple(self.item.convert(part, param, ctx) for part in value.split(","))
 
 
-class OneLineGroup(click.Group):
-    """A command group whose every error is one line on stderr and a documented exit code."""
-
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Parse the group's own options."""
-        with _one_line(debug=False):
-            return super().make_context(*args, **extra)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; `--debug` prints the traceback first."""
-        with _one_line(debug=bool(ctx.params.get("debug"))):
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _one_line(*, debug: bool) -> Iterator[None]:
-    try:
-        yield
-    except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
-        raise
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            traceback.print_exc()
-        line, exit_code = _explain(error)
-        click.echo(f"Error: {' '.join(line.split())}", err=True)
-        raise click.exceptions.Exit(exit_code) from error
-
-
-def _explain(error: BaseException) -> tuple[str, int]:
-    """Return the line and the exit code a user gets for an exception."""
-    if isinstance(error, SegshipError):
-        return str(error), error.exit_code
-    if isinstance(error, click.UsageError):
-        command = error.ctx.command_path if error.ctx else "segship"
-        return f"{error.format_message()} See `{command} --help`.", 2
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return "Interrupted.", EXIT_INTERRUPTED
-    if isinstance(error, BrokenPipeError):
-        sys.stdout = None  # nobody reads it: no flush at exit
-        return "The reader of the output went away.", 2
-    if isinstance(error, OSError):
-        name = f" {error.filename}" if error.filename else ""
-        return f"Cannot use{name}: {error.strerror or error}.", 2
-    defect = f"Unexpected {type(error).__name__}: {error}. This is a defect of segship"
-    return f"{defect}: `segship --debug …` prints the traceback.", EXIT_DEFECT
-
-
-def check_writable(*outputs: str | Path | None) -> None:
-    """Refuse output paths that cannot be written, before minutes of work.
-
-    Raises:
-        InputError: a folder is missing or not writable, or the path is a directory.
-    """
-    from .files import atomic_path
-
-    for output in outputs:
-        if output is not None:
-            _probe(Path(output), atomic_path)
-
-
-def _probe(output: Path, atomic_path: Callable[[Path], Any]) -> None:
-    """Open and drop the temporary file that the real output will be written through."""
-
-    class _Dropped(Exception):
-        pass
-
-    with contextlib.suppress(_Dropped), atomic_path(output):
-        raise _Dropped
-
-
 SIZE = SizeType()
+SIZES = ListType(SIZE, "HxW,…")
+COUNTS = ListType(COUNT, "N,…")
 
-
-def threads_option(command: Command) -> Command:
-    """Add `--threads`."""
-    return click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Threads of the runtime (all physical cores).",
-    )(command)
+_RUNTIME = (
+    click.option(
+        "--runtime",
+        type=click.Choice(("auto", "torch", "onnxruntime", "openvino")),
+        default="auto",
+        show_default=True,
+        help="What executes an artifact that names no runtime.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(("auto", "fp32", "bf16")),
+        default="auto",
+        show_default=True,
+        help="What the runtime computes in.",
+    ),
+    click.option("--threads", type=COUNT, metavar="N", help="Threads (all physical cores)."),
+)
+_EXPORT = (
+    click.option("--size", type=SIZE, help="Input size (the contract's)."),
+    click.option("--batch", type=COUNT, default=1, show_default=True, help="Images per run."),
+    click.option("--dynamic", is_flag=True, help="Leave batch, height and width free."),
+    click.option(
+        "--output",
+        type=click.Choice(("logits", "logits-full", "labels")),
+        default="logits",
+        show_default=True,
+        help="Logits at 1/4, logits at full size, or labels.",
+    ),
+    click.option(
+        "--input",
+        "input_",
+        type=click.Choice(("float32", "uint8")),
+        default="float32",
+        show_default=True,
+        help="Normalised pixels, or raw ones (normalisation inside).",
+    ),
+    click.option("--no-fold", is_flag=True, help="The plain graph, without the exact rewrites."),
+    click.option(
+        "--opset",
+        type=click.Choice((17, 18, 20)),
+        default=17,
+        show_default=True,
+        help="ONNX operator set; 17 runs on the oldest runtimes.",
+    ),
+    click.option("--explain", is_flag=True, help="Say what each pass did and what it could not."),
+)
+_MEASURE = (
+    click.argument("artifacts", nargs=-1, required=True, metavar="ARTIFACT..."),
+    *_RUNTIME,
+    click.option(
+        "--postprocess",
+        type=click.Choice(("sparse", "dense-torch")),
+        help="How logits become labels (sparse; both give the same labels).",
+    ),
+    click.option("--limit", type=COUNT, metavar="N", help="Only the first N images."),
+    click.option("--json", "json_path", type=FILE, help="Write the record."),
+    click.option("--html", type=FILE, help="Write the report as one offline HTML file."),
+    click.option("--markdown", type=FILE, help="Write the tables as Markdown."),
+)
+_CLOCK = (
+    click.option("--data", metavar="SPEC", help="FORMAT:PATH[@SPLIT]; without it latency only."),
+    click.option("--baseline", metavar="ARTIFACT", help="What the others are compared with."),
+    click.option("--latency-only", is_flag=True, help="Leave accuracy out."),
+    click.option(
+        "--frame-image", type=FILE, help="The photo whole frames start from (the data's first)."
+    ),
+    click.option(
+        "--starts",
+        type=click.IntRange(min=0),
+        default=3,
+        show_default=True,
+        help="Fresh processes per artifact for memory and cold start.",
+    ),
+    click.option(
+        "--rounds", type=COUNT, default=20, show_default=True, help="Interleaved rounds of runs."
+    ),
+    click.option("--sizes", type=SIZES, help="Sweep over input sizes: 512,512x1024."),
+    click.option("--batches", type=COUNTS, help="Sweep over batches: 1,2,4."),
+    click.option("--sweep-threads", type=COUNTS, help="Sweep over threads: 1,2."),
+)
 
 
 def runtime_options(command: Command) -> Command:
     """Add `--runtime`, `--precision` and `--threads`."""
-    command = threads_option(command)
-    for name, choices, text in (
-        ("--precision", ("auto", "fp32", "bf16"), "Precision the runtime computes in."),
-        ("--runtime", ("auto", "torch", "onnxruntime", "openvino"), "What executes the artifact."),
-    ):
-        kind = click.Choice(choices)
-        command = click.option(name, type=kind, default="auto", show_default=True, help=text)(
-            command
-        )
-    return command
+    return _add(command, _RUNTIME)
+
+
+def export_options(command: Command) -> Command:
+    """Add what describes an ONNX file to make."""
+    return _add(command, _EXPORT)
+
+
+def measure_options(command: Command) -> Command:
+    """Add what `evaluate` and `benchmark` share: artifacts, data, runtime, outputs."""
+    return _add(command, _MEASURE)
+
+
+def clock_options(command: Command) -> Command:
+    """Add what only `benchmark` has: baseline, clock, axes of a sweep."""
+    return _add(command, _CLOCK)
 
 
 def json_option(command: Command) -> Command:
     """Add `--json`: print one JSON object instead of a table."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(
-        command
-    )
+    text = "Print JSON instead of a table."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+def _add(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def check_writable(*outputs: Path | None) -> None:
+    """Refuse output files that cannot be written, before minutes of work.
+
+    Raises:
+        InputError: a folder is missing or not writable, or the path is a directory.
+    """
+    from .files import probe_writable
+
+    for output in outputs:
+        if output is not None:
+            probe_writable(output)

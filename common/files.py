@@ -25,21 +25,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         InputError: the folder does not exist or cannot be written, or the disk is full.
     """
     target = Path(target)
-    if not target.parent.is_dir():
-        raise InputError(
-            f"Expected the folder of {target} to exist, but {target.parent} does not: "
-            "create it or choose another output path."
-        )
-    if target.is_dir():
-        raise InputError(f"Expected a file name to write, but {target} is a directory.")
-    try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=f".tmp{target.suffix}", dir=target.parent
-        )
-    except OSError as error:
-        raise InputError(_cannot_write(target, error)) from error
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary_beside(target)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
@@ -48,6 +34,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise InputError(_cannot_write(target, error)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def probe_writable(target: Path) -> None:
+    """Refuse a target that could not be written later; `target` itself is not touched.
+
+    Raises:
+        InputError: as `atomic_path`.
+    """
+    _temporary_beside(Path(target)).unlink()
 
 
 @contextlib.contextmanager
@@ -113,6 +108,25 @@ def existing_path(path: str | Path, what: str) -> Path:
     if not found.exists():
         raise InputError(f"Expected {what}, but {found} does not exist: check the path.")
     return found
+
+
+def _temporary_beside(target: Path) -> Path:
+    """Create an empty file with a name of its own in the folder of `target`."""
+    if not target.parent.is_dir():
+        raise InputError(
+            f"Expected the folder of {target} to exist, but {target.parent} does not: "
+            "create it or choose another output path."
+        )
+    if target.is_dir():
+        raise InputError(f"Expected a file name to write, but {target} is a directory.")
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=f".tmp{target.suffix}", dir=target.parent
+        )
+    except OSError as error:
+        raise InputError(_cannot_write(target, error)) from error
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:

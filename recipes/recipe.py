@@ -42,7 +42,8 @@ class ExportStep:
     output: OutputKind = OutputKind.LOGITS
     input: InputKind = InputKind.FLOAT32
     fold: bool = True
-    opset: int = 18
+    opset: int = 17
+    batch: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ _EXPORT: dict[str, Reader] = {
     "input": choice(InputKind),
     "fold": flag,
     "opset": count,
+    "batch": count,
 }
 _CANDIDATE: dict[str, Reader] = {
     "artifact": text,

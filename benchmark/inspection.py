@@ -1,0 +1,116 @@
+"""What a checkpoint or an artifact is, read without running it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.contract import Contract
+from ..runtimes.artifact import PassNote
+
+
+@dataclass(frozen=True)
+class PartCount:
+    """Parameters and GMACs of one part of a model."""
+
+    name: str
+    parameters: int
+    gmacs: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The answer of `segship inspect`; `gmacs` and `parts` are per image of `size_px`.
+
+    `heads` holds one line per decode head, `passes` what was done to an exported graph.
+    """
+
+    source: str
+    kind: str
+    flavour: str
+    variant: str
+    sha256: str
+    size_px: tuple[int, int]
+    parameters: int
+    gmacs: float | None
+    parts: tuple[PartCount, ...]
+    heads: tuple[str, ...]
+    contract: Contract
+    passes: tuple[PassNote, ...]
+    licence_note: str
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; the contract as it is written into artifacts."""
+        return {**asdict(self), "contract": json.loads(self.contract.to_json())}
+
+
+def inspect(source: str | Path, size_px: tuple[int, int] | None = None) -> Inspection:
+    """Say what `source` is: a checkpoint in any flavour, or an ONNX file.
+
+    GMACs are counted for one image of `size_px` (height, width; None: the contract's size).
+
+    Raises:
+        InputError: `source` is neither, or damaged.
+    """
+    from ..models.checkpoints import looks_like_checkpoint
+
+    if looks_like_checkpoint(source):
+        return _inspect_checkpoint(str(source), size_px)
+    return _inspect_onnx(str(source), size_px)
+
+
+def _inspect_checkpoint(source: str, size_px: tuple[int, int] | None) -> Inspection:
+    from ..models.checkpoints import load_checkpoint
+    from ..models.inspect import inspect_model
+
+    checkpoint = load_checkpoint(source)
+    spec = checkpoint.spec
+    cost = inspect_model(checkpoint.model, size_px or checkpoint.contract.size_px)
+    return Inspection(
+        source=source,
+        kind="checkpoint",
+        flavour=spec.provenance.flavour,
+        variant=spec.variant,
+        sha256=spec.provenance.sha256,
+        size_px=cost.size_px,
+        parameters=cost.parameters,
+        gmacs=cost.gmacs,
+        parts=tuple(PartCount(part.name, part.parameters, part.gmacs) for part in cost.parts),
+        heads=tuple(
+            f"{head.name}: {head.kind.value}, width {head.width}, {head.classes} channels"
+            for head in spec.heads
+        ),
+        contract=checkpoint.contract,
+        passes=(),
+        licence_note=spec.provenance.licence_note,
+        notes=checkpoint.notes,
+    )
+
+
+def _inspect_onnx(source: str, size_px: tuple[int, int] | None) -> Inspection:
+    from ..runtimes.open import load_artifact
+    from .onnx_cost import onnx_cost
+
+    artifact = load_artifact(source)
+    size_px = size_px or artifact.contract.size_px
+    cost = onnx_cost(artifact.path, (1, 3, *size_px))
+    lineage = artifact.lineage
+    return Inspection(
+        source=source,
+        kind=artifact.kind,
+        flavour=lineage.flavour,
+        variant=lineage.variant,
+        sha256=artifact.sha256,
+        size_px=size_px,
+        parameters=cost.parameters,
+        gmacs=cost.gmacs,
+        parts=(),
+        heads=artifact.contract.heads,
+        contract=artifact.contract,
+        passes=lineage.passes,
+        licence_note=lineage.licence_note,
+        notes=(),
+    )

@@ -1,0 +1,241 @@
+"""The verbs: a command parses, calls the one documented function behind it, and prints."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+# Absolute, because `python cli.py` runs this file as a script without a package.
+from segship import __version__
+from segship.common.cli_exit import OneLineGroup
+from segship.common.cli_options import (
+    FILE,
+    SIZE,
+    check_writable,
+    clock_options,
+    export_options,
+    json_option,
+    measure_options,
+    runtime_options,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from segship.benchmark.candidate import Candidate
+    from segship.benchmark.record import Record
+
+
+@click.group(
+    cls=OneLineGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="segship")
+@click.option("--debug", is_flag=True, help="Print the traceback of an error.")
+def segship(debug: bool) -> None:  # OneLineGroup reads it from the context
+    """Ship a trained SegFormer: the fastest artifact that keeps its accuracy, with the proof.
+
+    An ARTIFACT is an ONNX file; a checkpoint (folder, file or hub id) serves everywhere an
+    artifact does. SPEC names data: camvid:PATH[@SPLIT], folder:PATH[@SPLIT], scenes:N[@SPLIT].
+
+    Exit codes: 0 fine, 1 a check failed, 2 wrong input, 70 a defect of segship.
+
+    Example: segship run examples/demo/recipe.yaml
+    """
+
+
+@segship.command()
+@click.argument("source", metavar="CHECKPOINT|ARTIFACT")
+@click.option("--size", type=SIZE, help="Count GMACs at this size (the contract's).")
+@json_option
+def inspect(source: str, size: tuple[int, int] | None, as_json: bool) -> None:
+    """Say what a file is: variant, cost, classes, preprocessing.
+
+    Example: segship inspect my_checkpoint --size 512x1024
+    """
+    from .benchmark.inspection import inspect as inspect_source
+    from .reports.inspect_table import print_inspection
+
+    found = inspect_source(source, size)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        print_inspection(found, _console())
+
+
+@segship.command()
+@click.argument("checkpoint")
+@click.option("-o", "--out", type=FILE, required=True, metavar="FILE", help="ONNX file to write.")
+@export_options
+def export(checkpoint: str, out: Path, explain: bool, **options: Any) -> None:
+    """Export to ONNX with the exact rewrites, checked against torch.
+
+    Example: segship export my_checkpoint -o model.onnx --size 512x1024
+    """
+    check_writable(out)
+    from .data.contract import InputKind, OutputKind
+    from .optimize.export import export as export_checkpoint
+    from .reports.export_table import print_export
+
+    kinds: dict[str, Any] = {
+        "output_kind": OutputKind(options.pop("output")),
+        "input_kind": InputKind(options.pop("input_")),
+    }
+    size, fold = options.pop("size"), not options.pop("no_fold")
+    report = export_checkpoint(checkpoint, out, size_px=size, fold=fold, **kinds, **options)
+    print_export(report, _console(), explain=explain)
+
+
+@segship.command()
+@click.option("--data", required=True, metavar="SPEC", help="FORMAT:PATH[@SPLIT].")
+@measure_options
+def evaluate(artifacts: tuple[str, ...], data: str, **options: Any) -> None:
+    """Measure accuracy only; the first artifact is the baseline.
+
+    An artifact may name what runs it: FILE@RUNTIME[:PRECISION].
+
+    Example: segship evaluate plain.onnx model.onnx@openvino --data camvid:../camvid@val
+    """
+    outputs = _outputs(options)
+    from .benchmark.evaluate import evaluate as evaluate_candidates
+
+    candidates = _candidates(artifacts, options)
+    _deliver(evaluate_candidates(candidates, data, **options), outputs)
+
+
+@segship.command()
+@measure_options
+@clock_options
+def benchmark(artifacts: tuple[str, ...], data: str | None, **options: Any) -> None:
+    """Measure accuracy, latency, whole frames, memory and cold start.
+
+    Candidates are timed interleaved, each in a process of its own. An artifact may name what
+    runs it: FILE@RUNTIME[:PRECISION]. With --sizes, --batches or --sweep-threads only the
+    latency of every combination is measured.
+
+    Example: segship benchmark plain.onnx model.onnx@openvino --data scenes:64 --html r.html
+    """
+    outputs = _outputs(options)
+    from .benchmark.run import benchmark as benchmark_candidates
+
+    axes = {name: options.pop(name) for name in ("sizes", "batches", "sweep_threads")}
+    candidates = _candidates(artifacts, options)
+    if any(axes.values()):
+        return _sweep(candidates, axes, outputs)
+    _deliver(benchmark_candidates(candidates, data, **options), outputs)
+
+
+@segship.command()
+@click.argument("artifact")
+@click.argument("images", type=FILE, metavar="IMAGE|FOLDER")
+@click.option("-o", "--out", type=FILE, required=True, metavar="FOLDER", help="Where they go.")
+@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="Opacity of the labels over the photo.")  # fmt: skip  # one option, two lines
+@runtime_options
+def predict(artifact: str, images: Path, out: Path, alpha: float, **options: Any) -> None:
+    """Write an overlay and a label PNG for each image.
+
+    Example: segship predict model.onnx photos/ -o predictions/
+    """
+    from .runtimes.predict import predict as predict_images
+
+    for item in predict_images(artifact, images, out, alpha=alpha, **options):
+        click.echo(f"{item.overlay}  {item.labels}")
+
+
+@segship.command()
+@click.argument("records", nargs=-1, required=True, metavar="RECORD.json", type=FILE)
+@click.option("-o", "--out", type=FILE, required=True, help="report.html or report.md.")
+def report(records: tuple[Path, ...], out: Path) -> None:
+    """Render a saved record again, as HTML or Markdown by the suffix.
+
+    Example: segship report record.json -o report.html
+    """
+    from .reports.write import write_report
+
+    click.echo(f"report: {write_report(records, out)}")
+
+
+@segship.command()
+@click.argument("recipe", metavar="RECIPE.yaml")
+@click.option("--resume", is_flag=True, help="Skip the steps whose inputs have not changed.")
+def run(recipe: str, resume: bool) -> None:
+    """Follow a recipe: checkpoint, exports, measurements, report.
+
+    Example: segship run examples/demo/recipe.yaml --resume
+    """
+    from .recipes.run import run_recipe
+    from .reports.table import print_record
+
+    result = run_recipe(recipe, resume=resume, say=click.echo)
+    print_record(result.record, _console())
+    click.echo(f"report: {result.report.resolve()}")
+
+
+@segship.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what this machine can run, and how to get the rest.
+
+    Example: segship doctor
+    """
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _candidates(artifacts: tuple[str, ...], options: dict[str, Any]) -> "list[Candidate]":
+    """Read the artifacts; those that name no runtime get `--runtime` and `--precision`."""
+    from dataclasses import replace
+
+    from .benchmark.candidate import parse_candidate
+
+    default = {name: options.pop(name) for name in ("runtime", "precision")}
+    found = [parse_candidate(text) for text in artifacts]
+    return [replace(item, **default) if item.runtime == "auto" else item for item in found]
+
+
+def _sweep(
+    candidates: "list[Candidate]", axes: dict[str, Any], outputs: dict[str, Path | None]
+) -> None:
+    """Measure every combination, print the rows and write them as JSON where asked."""
+    from .benchmark.sweep import save_sweep, sweep
+    from .reports.sweep_table import print_sweep
+
+    if outputs["html"] or outputs["markdown"]:
+        raise click.UsageError("A sweep is printed and written with --json only.")
+    sizes, batches, threads = (axes[name] or () for name in ("sizes", "batches", "sweep_threads"))
+    result = sweep(candidates, sizes=sizes, batches=batches, threads=threads)
+    print_sweep(result, _console())
+    if outputs["json_path"]:
+        save_sweep(result, outputs["json_path"])
+
+
+def _outputs(options: dict[str, Any]) -> dict[str, Path | None]:
+    """Take the output paths out of the options, each known to be writable."""
+    outputs = {name: options.pop(name) for name in ("json_path", "html", "markdown")}
+    check_writable(*outputs.values())
+    return outputs
+
+
+def _deliver(record: "Record", outputs: dict[str, Path | None]) -> None:
+    from .reports.table import print_record
+    from .reports.write import write_record
+
+    print_record(record, _console())
+    for path in write_record(record, **outputs):
+        click.echo(f"written: {path}")
+
+
+def main() -> None:
+    """Run the command line."""
+    segship(prog_name="segship")
+
+
+if __name__ == "__main__":
+    importlib.import_module("segship.cli").main()

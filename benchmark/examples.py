@@ -114,8 +114,8 @@ def shrink(array: NDArray[Any]) -> NDArray[Any]:
     """Return (H,W,…) at most `WIDTH_PX` wide: photos averaged over cells, labels nearest."""
     height, width = array.shape[:2]
     if width <= WIDTH_PX:
-        return array.copy()
-    size = (max(1, round(height * WIDTH_PX / width)), WIDTH_PX)
+        return np.array(array)
+    size = _small(height, width)
     if array.ndim == 3:
         from PIL import Image
 
@@ -129,8 +129,9 @@ def shrink_any(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     height, width = mask.shape
     if width <= WIDTH_PX:
         return mask
-    rows = np.arange(round(height * WIDTH_PX / width)) * height // round(height * WIDTH_PX / width)
-    columns = np.arange(WIDTH_PX) * width // WIDTH_PX
+    new_height, new_width = _small(height, width)
+    rows = np.arange(new_height) * height // new_height
+    columns = np.arange(new_width) * width // new_width
     reduced = np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1)
     return np.asarray(reduced)
 
@@ -142,6 +143,10 @@ def jpeg_uri(image: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return _uri("jpeg", buffer.getvalue())
+
+
+def _small(height: int, width: int) -> tuple[int, int]:
+    return max(1, round(height * WIDTH_PX / width)), WIDTH_PX
 
 
 def _centres(old: int, new: int) -> NDArray[np.int64]:

@@ -87,35 +87,48 @@ def measure_frames(
     rule: LatencyRule,
     *,
     progress: bool = True,
-) -> list[Frame]:
+) -> list[Frame | None]:
     """Time whole frames, interleaved as latencies are; `image` is an encoded file.
 
-    The first frame of every turn is kept apart as warm-up.
+    The first frame of every turn is kept apart as warm-up. A candidate measured in batches has
+    no single frame to time: None.
     """
     encoded = base64.b64encode(image).decode()
-    names = (*PARTS, "total")
-    samples: list[dict[str, list[float]]] = [{name: [] for name in names} for _ in turns]
-    warmups: list[dict[str, list[float]]] = [{name: [] for name in names} for _ in turns]
+    times = {index: _PartTimes() for index, turn in enumerate(turns) if turn.candidate.batch == 1}
     for _ in _rounds(rule.frame_rounds, "frames", rule, progress):
-        for index, turn in enumerate(turns):
-            for name, times in turn.frame(encoded, rule.frame_runs + 1).items():
-                warmups[index][name].append(times[0])
-                samples[index][name].extend(times[1:])
-    frames = []
-    for turn, kept, apart in zip(turns, samples, warmups, strict=True):
-        parts = {name: summarise(kept[name], apart[name]) for name in names}
-        frames.append(
-            Frame(
-                image=image_name,
-                postprocess=turn.postprocess,
-                decode=parts["decode"],
-                preprocess=parts["preprocess"],
-                inference=parts["inference"],
-                postprocess_time=parts["postprocess"],
-                total=parts["total"],
-            )
+        for index, parts in times.items():
+            parts.add(turns[index].frame(encoded, rule.frame_runs + 1))
+    return [
+        times[index].frame(image_name, turn.postprocess) if index in times else None
+        for index, turn in enumerate(turns)
+    ]
+
+
+class _PartTimes:
+    """The samples of a frame's parts, the first of every turn apart."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, list[float]] = {name: [] for name in (*PARTS, "total")}
+        self.warmup: dict[str, list[float]] = {name: [] for name in (*PARTS, "total")}
+
+    def add(self, turn: dict[str, list[float]]) -> None:
+        """Add the times of one turn, in ms per part."""
+        for name, (first, *rest) in turn.items():
+            self.warmup[name].append(first)
+            self.samples[name].extend(rest)
+
+    def frame(self, image: str, postprocess: str) -> Frame:
+        """Return the summary of every part."""
+        parts = {name: summarise(self.samples[name], self.warmup[name]) for name in self.samples}
+        return Frame(
+            image=image,
+            postprocess=postprocess,
+            decode=parts["decode"],
+            preprocess=parts["preprocess"],
+            inference=parts["inference"],
+            postprocess_time=parts["postprocess"],
+            total=parts["total"],
         )
-    return frames
 
 
 def _latency(rule: LatencyRule, samples: list[float], warmup: list[float]) -> Latency:

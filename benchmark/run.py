@@ -117,7 +117,7 @@ def _time(
         frames: list[Frame | None] = [None for _ in turns]
         if frame is not None:
             name, image = frame
-            frames = [*measure_frames(turns, image, name, rule, progress=progress)]
+            frames = measure_frames(turns, image, name, rule, progress=progress)
         warnings = machine_warnings(environment, busy, start, read_clock(pids))
     return setup, _Timed(latencies, frames, warnings)
 

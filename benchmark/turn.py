@@ -31,6 +31,18 @@ class Turn:
         in_graph = self.contract.output is OutputKind.LABELS
         return IN_GRAPH if in_graph else self.candidate.postprocess
 
+    def at(self, size_px: tuple[int, int] | None, batch: int) -> Turn:
+        """Return the turn at another input size (None: the artifact's own) and batch.
+
+        Raises:
+            InputError: the artifact is static and takes another one.
+        """
+        reply = self.worker.request("fit", batch=batch, size_px=size_px)
+        contract = Contract.from_json(reply["contract"])
+        candidate = replace(self.candidate, size_px=size_px, batch=batch)
+        shape = (batch, 3, *contract.size_px)
+        return replace(self, candidate=candidate, contract=contract, input_shape=shape)
+
     def run(self, runs: int, seed: int = 0) -> list[float]:
         """Run the session `runs` times on pixels of `seed`; return milliseconds."""
         reply = self.worker.request(
@@ -50,18 +62,19 @@ class Turn:
         return dict(reply["times_ms"])
 
 
-def open_turn(candidate: Candidate, stack: ExitStack) -> Turn:
+def open_turn(candidate: Candidate, stack: ExitStack, *, fit: bool = True) -> Turn:
     """Start a worker that lives as long as `stack`, and open the candidate in it.
 
     Raises:
-        InputError: the artifact cannot be opened, or does not take the candidate's size or batch.
-        MissingDependencyError: its runtime is not installed.
+        InputError: the artifact cannot be opened, or (with `fit`) does not take the candidate's
+            size or batch.
+        CheckFailedError: the worker died.
     """
     worker = stack.enter_context(WorkerProcess(candidate.name or candidate.source))
-    return open_in(worker, candidate)
+    return open_in(worker, candidate, fit=fit)
 
 
-def open_in(worker: WorkerProcess, candidate: Candidate) -> Turn:
+def open_in(worker: WorkerProcess, candidate: Candidate, *, fit: bool = True) -> Turn:
     """Open the candidate in a worker that is already running."""
     reply = worker.request(
         "open",
@@ -69,8 +82,6 @@ def open_in(worker: WorkerProcess, candidate: Candidate) -> Turn:
         runtime=candidate.runtime,
         precision=candidate.precision,
         threads=candidate.threads,
-        batch=candidate.batch,
-        size_px=candidate.size_px,
     )
     used = replace(
         candidate,
@@ -80,4 +91,5 @@ def open_in(worker: WorkerProcess, candidate: Candidate) -> Turn:
     )
     contract = Contract.from_json(reply["contract"])
     shape = (candidate.batch, 3, *contract.size_px)
-    return Turn(used, worker, contract, shape, float(reply["open_ms"]))
+    turn = Turn(used, worker, contract, shape, float(reply["open_ms"]))
+    return turn.at(candidate.size_px, candidate.batch) if fit else turn

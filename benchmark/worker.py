@@ -42,6 +42,7 @@ class Worker:
         self._commands: dict[str, Callable[..., Reply]] = {
             "import": self.import_runtime,
             "open": self.open,
+            "fit": self.fit,
             "run": self.run,
             "frame": self.frame,
             "memory": self.memory,
@@ -67,17 +68,8 @@ class Worker:
         importlib.import_module("..runtimes.open", __package__)
         return {}
 
-    def open(
-        self,
-        *,
-        source: str,
-        runtime: str,
-        precision: str,
-        threads: int | None,
-        batch: int,
-        size_px: list[int] | None,
-    ) -> Reply:
-        """Open the artifact, refuse a batch or size it does not take, and describe it."""
+    def open(self, *, source: str, runtime: str, precision: str, threads: int | None) -> Reply:
+        """Open the artifact and describe it."""
         from ..runtimes.open import open_session
 
         self._before_mib = _status_mib("VmRSS")
@@ -85,14 +77,17 @@ class Worker:
         session = open_session(source, runtime=runtime, precision=precision, threads=threads)
         open_ms = _ms_since(start)
         self._session = session
-        _, contract = self._opened(size_px, batch)
         return {
             "open_ms": open_ms,
             "runtime": session.runtime,
             "precision": session.precision,
             "threads": session.threads,
-            "contract": contract.to_json(),
+            "contract": session.contract.to_json(),
         }
+
+    def fit(self, *, batch: int, size_px: list[int] | None) -> Reply:
+        """Refuse a batch or size the artifact does not take; return the contract at that size."""
+        return {"contract": self._opened(size_px, batch)[1].to_json()}
 
     def run(self, *, runs: int, batch: int, size_px: list[int] | None, seed: int = 0) -> Reply:
         """Run `runs` times on seeded pixels of (batch,3,*size_px) and return each time in ms."""

@@ -1,0 +1,121 @@
+"""The table of measurements: one definition that every format renders.
+
+A group of columns is shown where at least one measurement holds its part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..benchmark.record import Accuracy, Frame, Measurement, Memory, Record, Samples
+from .format import ABSENT, agreement, interval, mebibytes, milliseconds, percent, points, ratio
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `text` writes a measurement's value; only numbers have a `unit`."""
+
+    heading: str
+    text: Callable[[Measurement], str]
+    unit: str = ""
+
+    @property
+    def numeric(self) -> bool:
+        """Say whether the column holds numbers, which are set flush right."""
+        return bool(self.unit)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns that belong together under one heading."""
+
+    heading: str
+    columns: tuple[Column, ...]
+
+
+def groups(record: Record) -> tuple[Group, ...]:
+    """Return the groups of columns `record` has values for, in reading order."""
+    items = record.measurements
+    shown = [_ARTIFACT]
+    if any(item.accuracy for item in items):
+        shown.append(_ACCURACY)
+    if any(item.latency for item in items):
+        shown.append(_INFERENCE)
+    if any(item.frame for item in items):
+        shown.append(_FRAME)
+    if any(item.memory for item in items):
+        shown.append(_MEMORY)
+    return tuple(shown)
+
+
+def drop_text(item: Measurement) -> str:
+    """Write the mIoU drop in points with its interval, or "–".
+
+    The interval's confidence is in the record's protocol and in every headline.
+    """
+    drop = item.accuracy.drop if item.accuracy else None
+    return f"{points(drop.miou)} {interval(drop.low, drop.high)}" if drop else ABSENT
+
+
+def all_warnings(record: Record) -> tuple[tuple[str, str], ...]:
+    """Return (measurement name or "", warning), those of the whole run first."""
+    own = [(item.name, text) for item in record.measurements for text in item.warnings]
+    return (*(("", text) for text in record.warnings), *own)
+
+
+def _of_accuracy(write: Callable[[Accuracy], str]) -> Callable[[Measurement], str]:
+    return lambda item: write(item.accuracy) if item.accuracy else ABSENT
+
+
+def _of_latency(write: Callable[[Samples], str]) -> Callable[[Measurement], str]:
+    return lambda item: write(item.latency) if item.latency else ABSENT
+
+
+def _of_frame(write: Callable[[Frame], str]) -> Callable[[Measurement], str]:
+    return lambda item: write(item.frame) if item.frame else ABSENT
+
+
+def _of_memory(write: Callable[[Memory], str]) -> Callable[[Measurement], str]:
+    return lambda item: write(item.memory) if item.memory else ABSENT
+
+
+_ARTIFACT = Group(
+    "Artifact",
+    (
+        Column("name", lambda item: item.name),
+        Column("runtime", lambda item: item.runtime),
+        Column("precision", lambda item: item.precision),
+    ),
+)
+_ACCURACY = Group(
+    "Accuracy",
+    (
+        Column("mIoU", _of_accuracy(lambda accuracy: percent(accuracy.miou)), "%"),
+        Column("drop", drop_text, "points"),
+        Column("agreement", _of_accuracy(lambda value: agreement(value.pixel_agreement)), "%"),
+    ),
+)
+_INFERENCE = Group(
+    "Inference",
+    (
+        Column("median", _of_latency(lambda latency: milliseconds(latency.median_ms)), "ms"),
+        Column("p90", _of_latency(lambda latency: milliseconds(latency.p90_ms)), "ms"),
+        Column("p99", _of_latency(lambda latency: milliseconds(latency.p99_ms)), "ms"),
+        Column("speed-up", lambda item: ratio(item.speedup), "×"),
+    ),
+)
+_FRAME = Group(
+    "Frame",
+    (
+        Column("median", _of_frame(lambda frame: milliseconds(frame.total.median_ms)), "ms"),
+        Column("speed-up", lambda item: ratio(item.frame_speedup), "×"),
+    ),
+)
+_MEMORY = Group(
+    "Memory",
+    (
+        Column("peak", _of_memory(lambda memory: mebibytes(memory.peak_mib)), "MiB"),
+        Column("file", _of_memory(lambda memory: mebibytes(memory.file_mib)), "MiB"),
+    ),
+)

@@ -1,0 +1,76 @@
+"""A record in the terminal: two tables that fit 100 columns and need no colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..benchmark.record import Record
+from .columns import Column, Group, all_warnings, groups
+from .facts import protocol_line
+from .verdict import judge
+
+_LEAST = {"name": 12, "drop": 14}  # characters; these columns may wrap, no other one does
+_NARROWEST = 78  # characters both tables need; a terminal below wraps lines, but keeps digits
+
+
+def print_record(record: Record, console: Console) -> None:
+    """Print `record`: headline, tables, protocol, and its warnings last, where they are read.
+
+    Raises:
+        InputError: the record's baseline is not among its measurements.
+    """
+    verdict = judge(record)
+    sentence = Text()
+    for part in verdict.sentence:
+        sentence.append(part.text, style="bold" if part.strong else "")
+    console.print()
+    console.print(sentence)
+    if verdict.rule:
+        console.print(Text(verdict.rule, style="dim"))
+    shown = groups(record)
+    first = [group for group in shown if group.heading in ("Artifact", "Accuracy")]
+    second = [group for group in shown if group not in first]
+    width = max(console.width, _NARROWEST)
+    console.print(_table(record, _flat(first)), width=width, crop=False)
+    if second:
+        columns = [("", first[0].columns[0]), *_flat(second)]
+        console.print(_table(record, columns), width=width, crop=False)
+    console.print(Text(protocol_line(record), style="dim"))
+    console.print(Text(record.protocol.evaluation, style="dim"))
+    for name, text in all_warnings(record):
+        line = Text("warning: ", style="bold")
+        console.print(line.append(f"{name}: {text}" if name else text, style="not bold"))
+
+
+def _flat(shown: Sequence[Group]) -> list[tuple[str, Column]]:
+    """Return every column with its group's heading where the column's alone is not clear."""
+    return [
+        ("frame" if group.heading == "Frame" else "", column)
+        for group in shown
+        for column in group.columns
+    ]
+
+
+def _table(record: Record, columns: Sequence[tuple[str, Column]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("#", justify="right", no_wrap=True)
+    for group, column in columns:
+        table.add_column(
+            Text("\n".join(line for line in (group, column.heading, column.unit) if line)),
+            justify="right" if column.numeric else "left",
+            vertical="top",
+            no_wrap=column.heading not in _LEAST,
+            overflow="fold",
+            min_width=_LEAST.get(column.heading),
+        )
+    for key, item in enumerate(record.measurements, 1):
+        cells = [Text(column.text(item)) for _, column in columns]
+        if item.name == record.baseline:
+            cells[0].append(" (baseline)")
+        table.add_row(str(key), *cells)
+    return table

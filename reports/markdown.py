@@ -109,7 +109,7 @@ def _lineage(record: Record) -> Iterator[str]:
 
 def _html(names: Iterable[tuple[int, str]]) -> str:
     """Return names for inside an HTML tag, where Markdown's escapes do not hold."""
-    text = ", ".join(name for _, name in names)
+    text = " ".join(", ".join(name for _, name in names).split())
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -35,11 +35,11 @@ def print_record(record: Record, console: Console) -> None:
     shown = groups(record)
     first = [group for group in shown if group.heading in ("Artifact", "Accuracy")]
     second = [group for group in shown if group not in first]
-    width = max(console.width, _NARROWEST)
-    console.print(_table(record, _flat(first)), width=width, crop=False)
+    width = _NARROWEST if console.width < _NARROWEST else None
+    console.print(_table(record, _flat(first), width), crop=False)
     if second:
         columns = [("", first[0].columns[0]), *_flat(second)]
-        console.print(_table(record, columns), width=width, crop=False)
+        console.print(_table(record, columns, width), crop=False)
     console.print(Text(protocol_line(record), style="dim"))
     console.print(Text(record.protocol.evaluation, style="dim"))
     for name, text in all_warnings(record):
@@ -56,8 +56,8 @@ def _flat(shown: Sequence[Group]) -> list[tuple[str, Column]]:
     ]
 
 
-def _table(record: Record, columns: Sequence[tuple[str, Column]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+def _table(record: Record, columns: Sequence[tuple[str, Column]], width: int | None) -> Table:
+    table = Table(box=SIMPLE_HEAD, width=width, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right", no_wrap=True)
     for group, column in columns:
         table.add_column(

@@ -122,8 +122,9 @@ def _candidates(recipe: Recipe, say: Say) -> tuple[tuple[Candidate, ...], tuple[
         else:
             left_out.append(f"{step.artifact} on {step.runtime} {step.precision}: {reason}")
             say(f"left out  {left_out[-1]}")
-    if not chosen:
-        raise InputError(f"{recipe.path}: none of the candidates can run here: {left_out[0]}")
+    names = [candidate.name for candidate in chosen]
+    if not chosen or recipe.baseline not in (None, *names):
+        raise InputError(f"{recipe.path}: the baseline cannot run here: {'; '.join(left_out)}")
     return tuple(chosen), tuple(left_out)
 
 

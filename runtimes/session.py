@@ -88,3 +88,21 @@ class Session(ABC):
                 f"{pixels.shape}: resize to the contract's {self.contract.size_px}, "
                 "or export with --dynamic."
             )
+
+
+def head_order(names: tuple[str, ...], heads: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the output `names` in the order of `heads`: by name, else by position.
+
+    >>> head_order(("depth", "segmentation"), ("segmentation", "depth"))
+    ('segmentation', 'depth')
+
+    Raises:
+        InputError: there are more or fewer outputs than heads.
+    """
+    if set(heads) == set(names):
+        return heads
+    if len(heads) != len(names):
+        raise InputError(
+            f"Expected one output per head {', '.join(heads)}, but got {', '.join(names)}."
+        )
+    return names

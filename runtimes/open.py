@@ -1,0 +1,244 @@
+"""Open any artifact on any runtime: the one door to `Session`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from ..common.errors import InputError
+from ..common.files import sha256_file
+from ..data.contract import Contract, OutputKind
+from .artifact import CONTRACT_KEY, LINEAGE_KEY, Artifact, Lineage
+from .onnx_file import OnnxFile, read_onnx_file
+from .session import Session, TensorInfo
+
+RUNTIMES = ("torch", "onnxruntime", "openvino")
+PRECISIONS = ("fp32", "bf16")
+_INSTALL = {
+    "torch": "pip install torch",
+    "onnxruntime": "pip install onnxruntime",
+    "openvino": "pip install 'segship[openvino]'",
+}
+
+
+@dataclass(frozen=True)
+class RuntimeStatus:
+    """A runtime segship can drive: its version, None where missing, and how to install it."""
+
+    name: str
+    version: str | None
+    install: str
+
+
+def available_runtimes() -> tuple[RuntimeStatus, ...]:
+    """Return every runtime with its installed version; imports none of them."""
+    return tuple(RuntimeStatus(name, _version(name), _INSTALL[name]) for name in RUNTIMES)
+
+
+def load_artifact(path: str | Path, contract: Contract | None = None) -> Artifact:
+    """Read what an ONNX file or a checkpoint is: contract, lineage, hash.
+
+    Args:
+        path: an ONNX file, a checkpoint folder or file, or a hub id.
+        contract: how to use an ONNX file that segship did not write; overrides the file's own.
+
+    Raises:
+        InputError: the path is missing, is neither, is damaged, or is no segmentation model.
+    """
+    if not _is_onnx(path):
+        return _checkpoint_artifact(path)
+    file, found = Path(path), read_onnx_file(Path(path))
+    _refuse_other_models(file, found)
+    contract = contract or _embedded_contract(file, found)
+    _refuse_other_outputs(file, found, contract)
+    return Artifact(file, "onnx", contract, _embedded_lineage(file, found), sha256_file(file))
+
+
+def open_session(
+    source: str | Path | Artifact,
+    *,
+    runtime: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Session:
+    """Open an artifact or checkpoint and return the session that runs it.
+
+    Args:
+        source: a path, a hub id, or what `load_artifact` returned.
+        runtime: "torch" (checkpoints), "onnxruntime", "openvino", or "auto": torch for a
+            checkpoint; for ONNX OpenVINO where it is installed, else ONNX Runtime.
+        precision: "fp32", "bf16" (OpenVINO on a CPU that computes in it), or "auto": fp32.
+        threads: None uses the physical cores this process may use.
+
+    Raises:
+        InputError: source, runtime and precision do not fit together.
+        MissingDependencyError: the runtime is not installed.
+    """
+    onnx = source.kind == "onnx" if isinstance(source, Artifact) else _is_onnx(source)
+    place = source.path if isinstance(source, Artifact) else source
+    runtime = _resolve_runtime(runtime, onnx, place)
+    precision = _resolve_precision(runtime, precision)
+    count = default_threads() if threads is None else threads
+    if count < 1:
+        raise InputError(f"Expected at least one thread, but got {count}.")
+    if runtime == "torch":
+        from .torch_session import TorchSession
+
+        return TorchSession(place, precision, count)
+    artifact = source if isinstance(source, Artifact) else load_artifact(source)
+    return _onnx_opener(runtime)(artifact, precision, count)
+
+
+def default_threads() -> int:
+    """Return the number of physical cores this process may use."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return min(physical, allowed or physical)
+
+
+def _onnx_opener(runtime: str) -> Callable[[Artifact, str, int], Session]:
+    if runtime == "openvino":
+        from .openvino_session import OpenVinoSession
+
+        return OpenVinoSession
+    from .onnxruntime_session import OnnxRuntimeSession
+
+    return OnnxRuntimeSession
+
+
+def _resolve_runtime(runtime: str, onnx: bool, place: str | Path) -> str:
+    if runtime == "auto":
+        if not onnx:
+            return "torch"
+        return "openvino" if _version("openvino") else "onnxruntime"
+    if runtime not in RUNTIMES:
+        raise InputError(f"Expected a runtime of auto, {', '.join(RUNTIMES)}, but got {runtime!r}.")
+    if onnx and runtime == "torch":
+        raise InputError(
+            f"Expected a checkpoint for runtime torch, but {place} is ONNX: "
+            "use onnxruntime or openvino."
+        )
+    if not onnx and runtime != "torch":
+        raise InputError(
+            f"Expected an ONNX file for runtime {runtime}, but {place} is a checkpoint: "
+            f"run segship export {place} -o model.onnx first."
+        )
+    return runtime
+
+
+def _resolve_precision(runtime: str, precision: str) -> str:
+    if precision not in ("auto", *PRECISIONS):
+        raise InputError(
+            f"Expected a precision of auto, {', '.join(PRECISIONS)}, but got {precision!r}."
+        )
+    if precision == "bf16" and runtime != "openvino":
+        raise InputError(
+            f"Expected runtime openvino for bf16, but got {runtime}: it runs fp32 on a CPU."
+        )
+    return "fp32" if precision == "auto" else precision
+
+
+def _is_onnx(source: str | Path) -> bool:
+    """Say whether `source` is an ONNX file rather than a checkpoint; refuse what is neither."""
+    path = Path(source)
+    if path.suffix.lower() == ".onnx":
+        if path.is_file():
+            return True
+        raise InputError(f"Expected an ONNX file, but {source} is none: check the path.")
+    from ..models.checkpoints import looks_like_checkpoint
+
+    if looks_like_checkpoint(source):
+        return False
+    if not path.exists():
+        raise InputError(
+            f"Expected an artifact or a checkpoint, but {source} does not exist: check the path."
+        )
+    raise InputError(
+        f"Expected an .onnx file or a checkpoint, but {source} is neither: check the path."
+    )
+
+
+def _checkpoint_artifact(source: str | Path) -> Artifact:
+    from ..models.checkpoints import load_checkpoint
+
+    found = load_checkpoint(source)
+    origin = found.spec.provenance
+    lineage = Lineage(
+        source=origin.source,
+        source_sha256=origin.sha256,
+        flavour=origin.flavour,
+        variant=found.spec.variant,
+        parameters=sum(weight.numel() for weight in found.model.parameters()),
+        licence_note=origin.licence_note,
+    )
+    return Artifact(found.path, "checkpoint", found.contract, lineage, origin.sha256)
+
+
+def _embedded_contract(path: Path, file: OnnxFile) -> Contract:
+    if CONTRACT_KEY not in file.metadata:
+        raise InputError(
+            f"Expected an ONNX file with a segship contract, but {path} has none: export it with "
+            "segship export, or give load_artifact a contract."
+        )
+    return Contract.from_json(file.metadata[CONTRACT_KEY])
+
+
+def _embedded_lineage(path: Path, file: OnnxFile) -> Lineage:
+    if LINEAGE_KEY not in file.metadata:
+        return Lineage(source=str(path), flavour="onnx")
+    try:
+        return Lineage.from_json(file.metadata[LINEAGE_KEY])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"Expected a segship lineage in {path}, but it cannot be read: export it again."
+        ) from error
+
+
+def _refuse_other_models(path: Path, file: OnnxFile) -> None:
+    """Refuse an ONNX file that does not take images and return maps."""
+    image = file.inputs[0] if len(file.inputs) == 1 else None
+    takes_images = (
+        image is not None
+        and image.dtype in ("float32", "uint8")
+        and len(image.shape) == 4
+        and (image.shape[1] == 3 or isinstance(image.shape[1], str))
+    )
+    if not takes_images or not file.outputs or not all(map(_is_map, file.outputs)):
+        raise InputError(
+            f"Expected a segmentation model (one image input (batch, 3, height, width), maps as "
+            f"outputs), but {path} has {_words(file.inputs)} → {_words(file.outputs)}."
+        )
+
+
+def _is_map(item: TensorInfo) -> bool:
+    """Logits (B,K,h,w) in float, or labels (B,H,W) or (B,1,H,W) in integers."""
+    rank = len(item.shape)
+    if item.dtype in ("float32", "float16"):
+        return rank == 4
+    return item.dtype in ("uint8", "int32", "int64") and rank in (3, 4)
+
+
+def _refuse_other_outputs(path: Path, file: OnnxFile, contract: Contract) -> None:
+    """Refuse a file whose outputs are not the heads and the kind its contract names."""
+    floats = [item.dtype.startswith("float") for item in file.outputs]
+    if len(floats) != len(contract.heads) or any(floats) == (contract.output is OutputKind.LABELS):
+        raise InputError(
+            f"Expected {contract.output.value} of {len(contract.heads)} head(s) as the contract "
+            f"says, but {path} returns {_words(file.outputs)}: export it again."
+        )
+
+
+def _words(items: tuple[TensorInfo, ...]) -> str:
+    return ", ".join(f"{i.name} {i.dtype}{list(i.shape)}" for i in items) or "nothing"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

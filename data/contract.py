@@ -131,7 +131,12 @@ class Contract:
                 f"Expected contract version {CONTRACT_VERSION}, but got version {version} with "
                 f"unknown fields {sorted(set(values) - known)}: export again with this segship."
             )
-        return Contract(**{name: _typed(name, value) for name, value in values.items()})
+        try:
+            return Contract(**{name: _typed(name, value) for name, value in values.items()})
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"Expected values a contract can hold, but {error}: export again."
+            ) from error
 
 
 _ENUMS: dict[str, type[Enum]] = {

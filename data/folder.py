@@ -72,7 +72,7 @@ class FolderDataset(FileDataset):
         self.classes, self.palette = stated.classes, stated.palette
         self.ignore_index = 255 if stated.ignore_index is None else stated.ignore_index
         self.extra_files = (stated.path,)
-        if stated.palette and len(set(stated.palette)) == len(stated.palette):
+        if stated.palette:
             self.key = ColourKey(stated.palette, self.ignore_index, stated.ignore_unlisted)
 
     def _is_binary(self, stated: PaletteFile | None, contract: Contract | None) -> bool:

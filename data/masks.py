@@ -34,20 +34,14 @@ class ColourKey:
     ignore_index: int = 255
     ignore_unlisted: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse a colour that stands for two labels."""
-        if len(set(self.palette)) != len(self.palette):
-            twice = next(c for c in self.palette if self.palette.count(c) > 1)
-            raise InputError(
-                f"Expected one label per colour, but the palette lists {list(twice)} twice."
-            )
-
     def labels(self, colours: NDArray[np.uint8], file: Path) -> Labels:
         """Return the labels of a colour mask (H,W,3).
 
         Raises:
-            InputError: a pixel has an unlisted colour (names `file` and the colour).
+            InputError: a pixel has an unlisted colour (names `file` and the colour), or the
+                palette has one colour for two labels.
         """
+        self._refuse_repeated()
         codes = _codes(colours)
         listed = _codes(np.asarray(self.palette, np.uint8))
         order = np.argsort(listed)
@@ -58,14 +52,16 @@ class ColourKey:
         labels: Labels = found.astype(np.uint8 if small else np.int32)
         if unlisted.any():
             if not self.ignore_unlisted:
-                row, column = np.argwhere(unlisted)[0]
-                raise InputError(
-                    f"Expected only the palette's colours, but {file} has "
-                    f"{colours[row, column].tolist()} at row {row}, column {column}: add it to the "
-                    'palette file, or say "unlisted": "ignore" there.'
-                )
+                raise _unlisted_colour(colours, unlisted, file)
             labels[unlisted] = self.ignore_index
         return labels
+
+    def _refuse_repeated(self) -> None:
+        if len(set(self.palette)) != len(self.palette):
+            twice = next(c for c in self.palette if self.palette.count(c) > 1)
+            raise InputError(
+                f"Expected one label per colour, but the palette lists {list(twice)} twice."
+            )
 
 
 def read_mask(file: Path, key: ColourKey | None = None) -> Labels:
@@ -97,6 +93,17 @@ def lossy_mask(file: Path) -> InputError:
     return InputError(
         f"Expected a lossless mask (PNG), but {file} is compressed with loss, which changes "
         "labels at every border: export the masks again as PNG."
+    )
+
+
+def _unlisted_colour(
+    colours: NDArray[np.uint8], unlisted: NDArray[np.bool_], file: Path
+) -> InputError:
+    row, column = np.argwhere(unlisted)[0]
+    return InputError(
+        f"Expected only the palette's colours, but {file} has {colours[row, column].tolist()} at "
+        f"row {row}, column {column}: add it to the palette file, or say "
+        '"unlisted": "ignore" there.'
     )
 
 

@@ -92,7 +92,7 @@ def _nearest(labels: Labels, size_px: tuple[int, int]) -> Labels:
     """Return a copy (B,h,w) at `size_px`, each pixel that of the input its centre falls in."""
     height, width = labels.shape[1:]
     if (height, width) == size_px:
-        return labels.copy()  # the output may be a runtime's own buffer
+        return np.array(labels)  # a copy: the output may be a runtime's own buffer
     rows = (2 * np.arange(size_px[0]) + 1) * height // (2 * size_px[0])
     columns = (2 * np.arange(size_px[1]) + 1) * width // (2 * size_px[1])
     resized: Labels = labels.take(rows, axis=1).take(columns, axis=2)

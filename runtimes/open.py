@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ..common.errors import InputError
 from ..common.files import sha256_file
+from ..common.machine import usable_cores
 from ..data.contract import Contract, OutputKind
 from .artifact import CONTRACT_KEY, LINEAGE_KEY, Artifact, Lineage
 from .onnx_file import OnnxFile, read_onnx_file
@@ -81,7 +81,7 @@ def open_session(
     place = source.path if isinstance(source, Artifact) else source
     runtime = _resolve_runtime(runtime, onnx, place)
     precision = _resolve_precision(runtime, precision)
-    count = default_threads() if threads is None else threads
+    count = usable_cores() if threads is None else threads
     if count < 1:
         raise InputError(f"Expected at least one thread, but got {count}.")
     if runtime == "torch":
@@ -90,15 +90,6 @@ def open_session(
         return TorchSession(place, precision, count)
     artifact = source if isinstance(source, Artifact) else load_artifact(source)
     return _onnx_opener(runtime)(artifact, precision, count)
-
-
-def default_threads() -> int:
-    """Return the number of physical cores this process may use."""
-    import psutil
-
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return min(physical, allowed or physical)
 
 
 def _onnx_opener(runtime: str) -> Callable[[Artifact, str, int], Session]:

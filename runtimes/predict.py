@@ -1,0 +1,174 @@
+"""Pictures in, label maps and overlays out."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..common.errors import InputError
+from ..common.files import existing_path, write_bytes
+from ..common.progress import track
+from ..data.contract import Contract
+from ..data.palette import Image8, Palette, default_palette, overlay, palette_png
+from ..data.preprocess import decode, preprocess
+from .artifact import Artifact
+from .labels import labels_from_output
+from .open import open_session
+from .session import Session
+from .upsample_argmax import Labels
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The files written for one image, and how long each part took."""
+
+    image: Path
+    labels: Path
+    overlay: Path
+    decode_ms: float
+    preprocess_ms: float
+    inference_ms: float
+    postprocess_ms: float
+    write_ms: float
+
+
+def predict(
+    source: str | Path | Artifact,
+    inputs: Path,
+    output: Path,
+    *,
+    runtime: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    alpha: float = 0.5,
+) -> list[Prediction]:
+    """Segment an image, or every image of a folder, and write what was seen.
+
+    Per image `<stem>_labels.png` (a palette PNG whose index plane holds the labels, at the
+    image's own size) and `<stem>_overlay.jpg`, or `.png` where the image is a PNG.
+
+    Args:
+        source: an artifact or a checkpoint.
+        inputs: an image file, or a folder (its own images, not those of folders inside).
+        output: the folder to write to; made where it does not exist.
+        runtime: as in `open_session`, like `precision` and `threads`.
+        precision: see `runtime`.
+        threads: see `runtime`.
+        alpha: opacity of the labels in the overlay, 0 to 1.
+
+    Raises:
+        InputError: no image, two images of one stem, an output that would replace an input, or
+            an image that cannot be decoded.
+    """
+    if not 0 <= alpha <= 1:
+        raise InputError(f"Expected alpha between 0 and 1, but got {alpha}.")
+    images = _find_images(Path(inputs))
+    targets = _targets(images, Path(output))
+    with open_session(source, runtime=runtime, precision=precision, threads=threads) as session:
+        work = track(zip(images, targets, strict=True), "predict", len(images))
+        return [_predict_one(session, image, files, alpha) for image, files in work]
+
+
+def _predict_one(
+    session: Session, image: Path, files: tuple[Path, Path], alpha: float
+) -> Prediction:
+    contract = session.contract
+    marks = [time.perf_counter()]
+    picture = decode(image.read_bytes(), str(image))
+    marks.append(time.perf_counter())
+    pixels = preprocess(picture, contract)
+    marks.append(time.perf_counter())
+    head = "segmentation" if "segmentation" in contract.heads else contract.heads[0]
+    result = session.run(np.repeat(pixels, _static_batch(session), axis=0))[head][:1]
+    marks.append(time.perf_counter())
+    size_px = (picture.shape[0], picture.shape[1])
+    labels = labels_from_output(result, contract, size_px)[0]
+    marks.append(time.perf_counter())
+    _write(picture, labels, contract, files, alpha)
+    marks.append(time.perf_counter())
+    parts = (1e3 * (end - start) for start, end in zip(marks, marks[1:], strict=False))
+    return Prediction(image, *files, *parts)
+
+
+def _write(
+    picture: Image8, labels: Labels, contract: Contract, files: tuple[Path, Path], alpha: float
+) -> None:
+    palette: Palette = contract.palette or default_palette(contract.num_classes)
+    target, mixed = files
+    _make_folder(target.parent)
+    write_bytes(target, palette_png(labels, palette))
+    write_bytes(mixed, _encode(overlay(picture, labels, palette, alpha), mixed.suffix))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Cannot make the folder {folder}: {error.strerror}. Choose another output folder."
+        ) from error
+
+
+def _encode(picture: Image8, suffix: str) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    if suffix == ".png":
+        Image.fromarray(picture).save(buffer, "PNG")
+    else:
+        Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _find_images(inputs: Path) -> tuple[Path, ...]:
+    """Return the image file, or the sorted images of the folder."""
+    if existing_path(inputs, "an image or a folder of images").is_file():
+        return (inputs,)
+    found = sorted(path for path in inputs.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise InputError(
+            f"Expected images ({', '.join(IMAGE_SUFFIXES)}) in {inputs}, but it holds none."
+        )
+    return tuple(found)
+
+
+def _targets(images: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """Return the label and overlay file of each image; refuse what would lose a file."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"Expected a folder to write to, but {output} is a file.")
+    targets = [
+        (
+            output / f"{image.stem}_labels.png",
+            output / f"{image.stem}_overlay{'.png' if image.suffix.lower() == '.png' else '.jpg'}",
+        )
+        for image in images
+    ]
+    taken = {image.resolve(): image for image in images}
+    seen: dict[Path, Path] = {}
+    for image, files in zip(images, targets, strict=True):
+        if files[0] in seen:
+            raise InputError(
+                f"Expected images of different names, but {seen[files[0]].name} and {image.name} "
+                f"would both become {files[0].name}: rename one."
+            )
+        seen[files[0]] = image
+        for file in files:
+            if file.resolve() in taken:
+                raise InputError(
+                    f"Expected outputs beside the inputs to have new names, but {file} is an "
+                    "input: choose another output folder."
+                )
+    return targets
+
+
+def _static_batch(session: Session) -> int:
+    batch = session.input.shape[0]
+    return batch if isinstance(batch, int) else 1

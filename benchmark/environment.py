@@ -35,7 +35,7 @@ def read_environment() -> Environment:
         os=platform.platform(),
         python=platform.python_version(),
         governor=_read(_GOVERNOR) or UNKNOWN,
-        load_average=round(os.getloadavg()[0], 2),
+        load_average=round(psutil.getloadavg()[0], 2),
         libraries=library_versions(),
         git_commit=git_commit(),
     )

@@ -130,7 +130,7 @@ class _Clocked:
 def test_rounds_interleave_and_settling_runs_are_no_samples() -> None:
     rule = LatencyRule(rounds=4, runs=2, window=2, warmup_runs=8)
     log: list[str] = []
-    steady = [9.0, 5.0, 5.0, 5.0] + [50.0, 5.0, 5.0] * 4
+    steady = [5.0, 5.0, 5.0, 5.0] + [50.0, 5.0, 5.0] * 4
     moving = [8.0, 8.0, 4.0, 4.0, 2.0, 2.0, 1.0, 1.0] + [50.0, 1.0, 1.0] * 4
     turns = [_Clocked("a", steady, log), _Clocked("b", moving, log)]
     first, second = measure_latency(turns, rule, progress=False)  # type: ignore[arg-type]  # a stand-in

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,8 +180,21 @@ def run(recipe: str, resume: bool) -> None:
 def doctor(as_json: bool) -> None:
     """Say what this machine can run, and how to get the rest.
 
+    Exits with 1 where something segship needs is missing or broken.
+
     Example: segship doctor
     """
+    from .reports.doctor_table import print_findings
+    from .runtimes.doctor import State
+    from .runtimes.doctor import doctor as examine
+
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([asdict(item) for item in findings], indent=1))
+    else:
+        print_findings(findings, _console())
+    if any(item.state is State.PROBLEM for item in findings):
+        raise click.exceptions.Exit(1)
 
 
 def _console() -> "Console":
@@ -191,8 +205,6 @@ def _console() -> "Console":
 
 def _candidates(artifacts: tuple[str, ...], options: dict[str, Any]) -> "list[Candidate]":
     """Read the artifacts; those that name no runtime get `--runtime` and `--precision`."""
-    from dataclasses import replace
-
     from .benchmark.candidate import parse_candidate
 
     default = {name: options.pop(name) for name in ("runtime", "precision")}

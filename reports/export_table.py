@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from ..common.sizes import format_size
 from .fact_grid import fact_grid
@@ -41,6 +42,6 @@ def _explain(report: ExportReport, console: Console) -> None:
     if not report.passes:
         console.print("No pass ran: the graph is the plain one (--no-fold).")
     for note in report.passes:
-        console.print(f"{note.name}: changed {note.changed}", markup=False)
+        console.print(Text(f"{note.name}: changed {note.changed}"))
         for line in note.notes:
-            console.print(f"  {line}", markup=False)
+            console.print(Text(f"  {line}"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -26,12 +28,19 @@ def print_sweep(result: Sweep, console: Console) -> None:
     for row in result.rows:
         table.add_row(Text(row.name), *_cells(row))
     console.print(table)
-    console.print(f"{result.latency_rule}; {result.environment.cpu}", markup=False)
+    console.print(Text(f"{result.latency_rule}; {result.environment.cpu}"))
+    for line in _remarks(result):
+        console.print(Text(line))
+
+
+def _remarks(result: Sweep) -> Iterator[str]:
+    """Yield refusals with their place, and every warning once with the number of its rows."""
     for row in result.rows:
-        for line in (row.refused, *row.warnings):
-            if line:
-                where = f"{row.name} at {format_size(row.size_px)}, batch {row.batch}"
-                console.print(f"{where}: {line}", markup=False)
+        if row.refused:
+            yield f"{row.name} at {format_size(row.size_px)}, batch {row.batch}: {row.refused}"
+    counts = Counter(line for row in result.rows for line in row.warnings)
+    for line, count in counts.items():
+        yield f"{line} ({count} of {len(result.rows)} rows)"
 
 
 def _cells(row: SweepRow) -> tuple[str, ...]:

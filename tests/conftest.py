@@ -13,6 +13,7 @@ from segship.data.scenes import SCENE_CLASSES
 from segship.models.checkpoints.hf_write import save_hf_checkpoint
 from segship.models.segformer import SegFormer
 from segship.models.spec import HeadSpec, ModelSpec
+from segship.optimize.export import export
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -56,3 +57,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
     save_hf_checkpoint(SegFormer(spec).eval(), contract, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint, exported with the rewrites at its own size."""
+    path = tmp_path_factory.mktemp("onnx") / "rewritten.onnx"
+    export(tiny_checkpoint, path)
+    return path

@@ -204,7 +204,8 @@ def map_from_tokens(tokens: Tensor, height: int, width: int) -> Tensor:
 
 def tokens_from_map(feature: Tensor) -> Tensor:
     """(B,C,H,W) → (B,H·W,C)."""
-    return feature.flatten(2).transpose(1, 2)
+    # reshape, not flatten: the tracing exporter writes flatten as Shape–Slice–Concat–Reshape
+    return feature.reshape(feature.shape[0], feature.shape[1], -1).transpose(1, 2)
 
 
 def upsample(feature: Tensor, size: torch.Size, align_corners: bool) -> Tensor:

@@ -132,18 +132,21 @@ def test_the_modules_are_what_the_names_say() -> None:
 
 def test_norms_inside_blocks_lose_their_affine_part_and_no_others() -> None:
     model = FoldLayerNorms().run(perturbed(TINY)).model
-    stage = model.encoder.stages[0]
-    block = stage.blocks[0]
-    for norm in (block.norm1, block.norm2, block.attn.sr_norm):
-        assert torch.equal(norm.weight, torch.ones_like(norm.weight))
-        assert not norm.bias.any()
-    assert not torch.equal(stage.norm.weight, torch.ones_like(stage.norm.weight))
+    tensors = model.state_dict()
+    inside = [f"encoder.stages.0.blocks.0.{name}" for name in ("norm1", "norm2", "attn.sr_norm")]
+    for name in inside:
+        assert torch.equal(tensors[f"{name}.weight"], torch.ones(8))
+        assert not tensors[f"{name}.bias"].any()
+    for name in ("encoder.stages.0.norm", "encoder.stages.0.patch_embed.norm"):
+        assert not torch.equal(tensors[f"{name}.weight"], torch.ones(8))
 
 
 def test_the_fold_is_sensitive_to_the_order_of_the_stages() -> None:
     """The check above must be able to fail: two stages' columns swapped give another function."""
     model = perturbed(replace(TINY, widths=(16, 16, 16, 16), attention_heads=(1, 2, 4, 4)))
     folded = Pipeline([FoldHeads()]).run(model).model
-    stages = folded.heads["segmentation"].stages
-    stages[2].weight, stages[3].weight = stages[3].weight, stages[2].weight
+    tensors = folded.state_dict()
+    names = [f"heads.segmentation.stages.{index}.weight" for index in (2, 3)]
+    swapped = {names[0]: tensors[names[1]].clone(), names[1]: tensors[names[0]].clone()}
+    folded.load_state_dict({**tensors, **swapped})
     assert worst(model, folded, (1, 3, 96, 96)) > 1e-2

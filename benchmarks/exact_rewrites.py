@@ -1,0 +1,124 @@
+"""How much do the exact rewrites gain? Plain against rewritten ONNX, interleaved in one run.
+
+    python benchmarks/exact_rewrites.py --variant B0 --checkpoint DIR --frame-image frame.jpg
+
+Without --checkpoint the weights are random: latency does not depend on them, but the frame does
+(random logits disagree everywhere), so frames are only measured with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from segship.benchmark.candidate import Candidate
+from segship.benchmark.record import Record, save_record
+from segship.benchmark.run import benchmark
+from segship.common.cli_options import SIZE
+from segship.data.contract import Contract
+from segship.models.checkpoints import load_checkpoint
+from segship.models.checkpoints.checkpoint import Checkpoint
+from segship.models.segformer import SegFormer
+from segship.models.spec import variant_spec
+from segship.optimize.export import DEFAULT_OPSET, OPSETS, export
+
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+@click.command()
+@click.option("--variant", default="B0", help="B0 to B5; random weights without --checkpoint.")
+@click.option("--checkpoint", help="A trained checkpoint of that variant.")
+@click.option("--size", type=SIZE, default="512", show_default=True)
+@click.option("--opset", type=click.Choice([str(o) for o in OPSETS]), default=str(DEFAULT_OPSET))
+@click.option("--frame-image", type=click.Path(path_type=Path), help="Encoded image for frames.")
+@click.option("--threads", type=int, help="Physical cores by default.")
+@click.option("--rounds", type=int, default=20, show_default=True)
+@click.option("--budget", "budget_s", type=float, default=180.0, help="Seconds of sampling.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Keep the record.")
+def main(
+    variant: str,
+    checkpoint: str | None,
+    size: tuple[int, int],
+    opset: str,
+    frame_image: Path | None,
+    threads: int | None,
+    rounds: int,
+    budget_s: float,
+    json_path: Path | None,
+) -> None:
+    """Export both graphs, measure both runtimes, print the ratios."""
+    source = load_checkpoint(checkpoint) if checkpoint else random_checkpoint(variant)
+    with tempfile.TemporaryDirectory() as folder:
+        candidates = export_both(source, Path(folder), size, int(opset), variant)
+        record = benchmark(
+            candidates,
+            frame_image=frame_image if checkpoint else None,
+            threads=threads,
+            rounds=rounds,
+            budget_s=budget_s,
+            starts=0,
+            latency_only=True,
+        )
+    print_ratios(record)
+    if json_path:
+        save_record(replace(record, title=f"Exact rewrites, {variant} at {size}"), json_path)
+        click.echo(f"record: {json_path}")
+
+
+def random_checkpoint(variant: str) -> Checkpoint:
+    """Return a checkpoint of `variant` with torch's seeded initialisation and 11 classes."""
+    import torch
+
+    torch.manual_seed(0)
+    spec = variant_spec(variant, classes=11)
+    contract = Contract(classes=tuple(f"class {index}" for index in range(11)))
+    return Checkpoint(SegFormer(spec).eval(), spec, contract, (), Path(f"random-{variant}"))
+
+
+def export_both(
+    source: Checkpoint, folder: Path, size_px: tuple[int, int], opset: int, variant: str
+) -> list[Candidate]:
+    """Export plain and rewritten graphs; the plain one gets the usual dense post-processing."""
+    candidates = []
+    for runtime in RUNTIMES:
+        for name, fold, post in (("plain", False, "dense-torch"), ("rewritten", True, "sparse")):
+            path = folder / f"{name}.onnx"
+            if not path.exists():
+                report = export(source, path, size_px=size_px, fold=fold, opset=opset)
+                click.echo(f"{variant} {name}: {report.parity}")
+            candidates.append(
+                Candidate(str(path), runtime, "fp32", f"{name} {runtime}", postprocess=post)
+            )
+    return candidates
+
+
+def print_ratios(record: Record) -> None:
+    """Print one line per measurement and the ratio of plain to rewritten per runtime."""
+    click.echo(f"{record.environment.cpu}, {record.protocol.threads} threads")
+    for item in record.measurements:
+        frame = f"  frame {item.frame.total.median_ms:7.1f} ms" if item.frame else ""
+        latency = item.latency
+        if latency:
+            click.echo(
+                f"{item.name:24s} median {latency.median_ms:7.1f} ms  IQR {latency.iqr_ms:5.1f}"
+                f"  n {len(latency.samples_ms)}{frame}"
+            )
+    for runtime in RUNTIMES:
+        plain, rewritten = (record.measurement(f"{n} {runtime}") for n in ("plain", "rewritten"))
+        if plain.latency and rewritten.latency:
+            ratio = plain.latency.median_ms / rewritten.latency.median_ms
+            click.echo(f"{runtime}: plain / rewritten = {ratio:.2f}x")
+    frames = [item for item in record.measurements if item.frame]
+    if frames and frames[0].frame:
+        best = min(frames, key=lambda item: item.frame.total.median_ms if item.frame else 0)
+        ratio = frames[0].frame.total.median_ms / (best.frame.total.median_ms if best.frame else 1)
+        click.echo(f"frame: {frames[0].name} + dense torch / {best.name} + sparse = {ratio:.2f}x")
+    for warning in record.warnings:
+        click.echo(f"warning: {warning}")
+
+
+if __name__ == "__main__":
+    main()

@@ -58,10 +58,11 @@ def drop_text(item: Measurement) -> str:
     return f"{points(drop.miou)} {interval(drop.low, drop.high)}" if drop else ABSENT
 
 
-def all_warnings(record: Record) -> tuple[tuple[str, str], ...]:
-    """Return (measurement name or "", warning), those of the whole run first."""
-    own = [(item.name, text) for item in record.measurements for text in item.warnings]
-    return (*(("", text) for text in record.warnings), *own)
+def all_warnings(record: Record) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the warnings of the whole run (under "whole run") and of each measurement by name."""
+    named = [("whole run", record.warnings)]
+    named += [(item.name, item.warnings) for item in record.measurements]
+    return tuple((name, texts) for name, texts in named if texts)
 
 
 def _of_accuracy(write: Callable[[Accuracy], str]) -> Callable[[Measurement], str]:

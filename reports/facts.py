@@ -33,6 +33,11 @@ class ArtifactFacts:
     passes: tuple[PassLine, ...]
 
 
+def title(record: Record) -> str:
+    """Return the record's title, or the data it was measured on where it has none."""
+    return record.title or f"Benchmark on {record.protocol.data}"
+
+
 def protocol_line(record: Record) -> str:
     """Return the protocol in one line, for beside a table."""
     protocol = record.protocol

@@ -15,7 +15,7 @@ from ..common.files import write_text
 from .bars import cold_start_bars, frame_bars, histograms, memory_bars
 from .classes import class_colour, class_table
 from .columns import all_warnings, groups
-from .facts import artifact_facts, environment_facts, protocol_facts, protocol_line
+from .facts import artifact_facts, environment_facts, protocol_facts, protocol_line, title
 from .format import timestamp
 from .images import panels
 from .scatter import scatter
@@ -58,7 +58,7 @@ def _context(record: Record) -> dict[str, Any]:
     style, script = _joined(_STYLES), _joined(_SCRIPTS)
     return {
         "record": record,
-        "title": record.title or "Benchmark of " + record.baseline,
+        "title": title(record),
         "created": timestamp(record.created),
         "style": Markup(style),  # our own file, not the record's text
         "script": Markup(script),  # our own file, not the record's text

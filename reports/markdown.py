@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..benchmark.record import Measurement, Record
 from .classes import ClassTable, class_table, worst_class
 from .columns import Column, all_warnings, groups
-from .facts import Facts, artifact_facts, environment_facts, protocol_facts
+from .facts import Facts, artifact_facts, environment_facts, protocol_facts, title
 from .format import ABSENT, timestamp
 from .verdict import judge
 
@@ -25,7 +25,7 @@ def render_markdown(record: Record) -> str:
     sentence = "".join(
         f"**{part.text}**" if part.strong else escape(part.text) for part in verdict.sentence
     )
-    blocks = [f"# {escape(record.title or 'Benchmark of ' + record.baseline)}", sentence]
+    blocks = [f"# {escape(title(record))}", sentence]
     if verdict.rule:
         blocks.append(verdict.rule)
     blocks += _warnings(record)
@@ -50,9 +50,9 @@ def escape(text: str) -> str:
 
 
 def _warnings(record: Record) -> list[str]:
-    lines = [
-        f"> - {escape(f'{name}: {text}' if name else text)}" for name, text in all_warnings(record)
-    ]
+    lines = []
+    for name, texts in all_warnings(record):
+        lines += [f"> - {escape(name)}", *(f">   - {escape(text)}" for text in texts)]
     return ["\n".join(["> **Read these numbers with care**", ">", *lines])] if lines else []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -42,9 +43,10 @@ def print_record(record: Record, console: Console) -> None:
         console.print(_table(record, columns, width), crop=False)
     console.print(Text(protocol_line(record), style="dim"))
     console.print(Text(record.protocol.evaluation, style="dim"))
-    for name, text in all_warnings(record):
-        line = Text("warning: ", style="bold")
-        console.print(line.append(f"{name}: {text}" if name else text, style="not bold"))
+    for name, texts in all_warnings(record):
+        console.print(Text(f"warning: {name}", style="bold"))
+        for text in texts:
+            console.print(Padding(Text(text), (0, 0, 0, 2)))
 
 
 def _flat(shown: Sequence[Group]) -> list[tuple[str, Column]]:

@@ -92,6 +92,8 @@ def _rule(candidates: list[Measurement], careful: list[Measurement]) -> str:
     limit = f"{HEADLINE_DROP * 100:.0f} point of mIoU"
     if not careful:
         return f"No candidate stays within {limit}; named above is the {which}."
+    if len(careful) == len(candidates):
+        return f"Named above: the {which} of {len(careful)} candidates, all within {limit}."
     return (
         f"Named above: the {which} of the {len(careful)} candidates (of {len(candidates)}) "
         f"that lose at most {limit}."

@@ -42,6 +42,13 @@ def test_without_a_careful_candidate_names_the_fastest_and_says_so(
     assert judge(record).rule.startswith("No candidate stays within 1 point of mIoU")
 
 
+def test_the_rule_says_when_every_candidate_keeps_its_accuracy(
+    make_record: Callable[..., Record],
+) -> None:
+    rule = judge(make_record(count=4)).rule
+    assert rule == "Named above: the fastest of 3 candidates, all within 1 point of mIoU."
+
+
 def test_the_baseline_need_not_come_first(make_record: Callable[..., Record]) -> None:
     record = make_record(count=3)
     turned = replace(record, measurements=record.measurements[::-1])

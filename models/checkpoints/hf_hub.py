@@ -11,8 +11,8 @@ from .messages import one_line
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILE_SUFFIXES = (".onnx", ".json", ".yaml", ".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _CONFIGS = ["config.json", "preprocessor_config.json"]
-_SAFE = ["model*.safetensors", "model.safetensors.index.json"]
-_PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+_SAFE = ["model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"]
+_PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"]
 
 
 def is_hub_id(source: str) -> bool:

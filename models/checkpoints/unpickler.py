@@ -10,8 +10,10 @@ described in torch's notes on serialization (pytorch.org/docs/stable/notes/seria
 from __future__ import annotations
 
 import collections
+import math
 import pickle
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,18 +175,29 @@ class _Unpickler(pickle.Unpickler):
         _refuse_code(module, name)
         return type(name.rpartition(".")[2] or "Stub", (Stub,), {})
 
-    def persistent_load(self, pid: Any) -> Storage:
-        """Turn ("storage", type, key, location, count, …) into a plan of a storage."""
+    def persistent_load(self, pid: Any) -> Any:
+        """Turn ("storage", type, key, location, count, …) into a plan of a storage.
+
+        Legacy files also write ("module", class, source file, source): the class is enough.
+        """
+        if pid[0] == "module":
+            return pid[1]
         kind, dtype, key, _, count, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
-            raise pickle.UnpicklingError(f"unknown storage {pid[0]!r}")
+            raise pickle.UnpicklingError(f"unknown storage {kind!r}")
         storage = Storage(str(key), dtype, int(count))
         self.storages.setdefault(storage.key, storage)
         return storage
 
 
 def _refuse_code(module: str, name: str) -> None:
-    module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+    """Raise for standard-library names not known to be harmless.
+
+    Pickles of torch spell them as Python 2 did ("commands Popen"): translate as pickle does.
+    """
+    if (module, name) in NAME_MAPPING:
+        module, name = NAME_MAPPING[module, name]
+    module = IMPORT_MAPPING.get(module, module)
     root = module.split(".")[0]
     foreign = root not in sys.stdlib_module_names
     if not (foreign or root in _HARMLESS_MODULES or f"{module}.{name}" in _HARMLESS_NAMES):
@@ -215,6 +228,8 @@ def _materialise(plan: _TensorPlan, read: ReadStorage, cache: dict[Storage, Tens
     storage = plan.storage
     if not isinstance(storage, Storage):
         raise pickle.UnpicklingError("a tensor without a storage")
+    if math.prod(plan.shape) > storage.count:  # a repeating view could ask for any memory
+        raise pickle.UnpicklingError("a tensor larger than its storage")
     if storage not in cache:
         data = read(storage)
         if len(data) != storage.nbytes:

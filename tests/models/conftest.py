@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from segship.common.errors import InputError
+from segship.models.checkpoints import load_checkpoint
 from segship.models.spec import VARIANTS
 
 HfModel = Callable[..., nn.Module]
@@ -29,7 +31,7 @@ def _hf_model(**config: Any) -> nn.Module:
         "num_labels": 3,
     }
     torch.manual_seed(7)
-    model = SegformerForSemanticSegmentation(SegformerConfig(**{**tiny, **config}))
+    model: nn.Module = SegformerForSemanticSegmentation(SegformerConfig(**{**tiny, **config}))
     _perturb(model)
     return model.eval()
 
@@ -68,6 +70,26 @@ def _edit_json(path: Path, **changes: Any) -> None:
     values.update(changes)
     kept = {key: value for key, value in values.items() if value is not None}
     path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _refused(source: Path | str, *parts: str, watch: Path | None = None) -> None:
+    """Assert that loading fails with one line holding every part, and changes no file."""
+    watch = watch or Path(source)
+    root = watch if watch.is_dir() else watch.parent
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(source)
+    message = str(caught.value)
+    for part in parts:
+        assert part in message
+    assert caught.value.exit_code == 2 and "\n" not in message and len(message) < 600
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+@pytest.fixture
+def refused() -> Callable[..., None]:
+    """A function that asserts that loading a source fails in one line with the given parts."""
+    return _refused
 
 
 @pytest.fixture

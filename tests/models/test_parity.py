@@ -66,7 +66,8 @@ def test_names_of_transformers_5_9_in_a_bin_file_give_the_same_model(
 def test_the_real_checkpoint_agrees_with_transformers(camvid_checkpoint: Path) -> None:
     from transformers import SegformerForSemanticSegmentation
 
-    reference = SegformerForSemanticSegmentation.from_pretrained(camvid_checkpoint).eval()
+    reference: nn.Module = SegformerForSemanticSegmentation.from_pretrained(camvid_checkpoint)
+    reference.eval()
     ours = load_checkpoint(camvid_checkpoint).model
     for batch, size_px in ((3, SMALL), (1, LARGE)):
         assert _relative_error(reference, ours, _pixels(batch, size_px)) <= TOLERANCE

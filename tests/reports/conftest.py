@@ -78,13 +78,30 @@ def frame(inference_ms: float, postprocess: str, seed: int) -> Frame:
     return Frame("0016E5_07959.jpg", postprocess, decode, preprocess, inference, after, total)
 
 
+def lineage(*, rewritten: bool) -> dict[str, object]:
+    """Return where an artifact came from, as plain JSON values."""
+    notes = ["stage 1 to 4 at their own resolution", "batch norm folded"]
+    passes = [
+        {"name": "fold-head", "changed": 1, "notes": notes},
+        {"name": "share-kv", "changed": 8, "notes": []},
+        {"name": "drop-nothing", "changed": 0, "notes": ["found no such place"]},
+    ]
+    return {
+        "source": "segformer-b0-camvid",
+        "source_sha256": "c3" * 32,
+        "flavour": "huggingface",
+        "variant": "B0",
+        "passes": passes if rewritten else [],
+        "tool_versions": {"onnx": "1.21.0", "torch": "2.13.0"},
+    }
+
+
 def measurement(
     row: tuple[str, str, str, str, float, float, float, float], index: int
 ) -> Measurement:
     """Return one whole measurement; the accuracy is filled in by `build_record`."""
     name, runtime, precision, postprocess, median_ms, _, peak_mib, before_mib = row
     plain = name.startswith("plain")
-    notes = ("stage 1 to 4 at their own resolution", "batch norm folded")
     return Measurement(
         name=name,
         path=f"runs/{name.split('-')[0]}.onnx",
@@ -98,24 +115,28 @@ def measurement(
         parameters=3_716_971,
         gmacs=8.42 if plain else 4.11,
         contract={"input": "float32", "output": "logits", "resize": "stretch"},
-        lineage={
-            "source": "segformer-b0-camvid",
-            "source_sha256": "c3" * 32,
-            "flavour": "huggingface",
-            "variant": "B0",
-            "passes": []
-            if plain
-            else [
-                {"name": "fold-head", "changed": 1, "notes": list(notes)},
-                {"name": "share-kv", "changed": 8, "notes": []},
-                {"name": "drop-nothing", "changed": 0, "notes": ["found no such place"]},
-            ],
-            "tool_versions": {"onnx": "1.21.0", "torch": "2.13.0"},
-        },
+        lineage=lineage(rewritten=not plain),
         latency=samples(median_ms, 10 * index),
         frame=frame(median_ms, postprocess, 10 * index),
         memory=Memory(peak_mib, before_mib, 14.3 if plain else 14.1),
         cold_start=ColdStart(212.0 + index, 95.5, 3.1 * median_ms),
+    )
+
+
+def finish(
+    rows: list[tuple[str, str, str, str, float, float, float, float]], classes: int
+) -> tuple[Measurement, ...]:
+    """Return the rows' measurements with accuracy and speed-ups against the first."""
+    items = [measurement(row, index) for index, row in enumerate(rows)]
+    first = items[0]
+    return tuple(
+        replace(
+            item,
+            accuracy=accuracy(classes, row[5], baseline=item is first, seed=index),
+            speedup=1.0 if item is first else _ratio(first.latency, item.latency),
+            frame_speedup=1.0 if item is first else _ratio(_total(first), _total(item)),
+        )
+        for index, (item, row) in enumerate(zip(items, rows, strict=True))
     )
 
 
@@ -127,17 +148,7 @@ def build_record(
         CANDIDATES[i % 6] if i < 6 else (f"variant-{i}", *CANDIDATES[i % 6][1:])
         for i in range(count)
     ]
-    items = [measurement(row, index) for index, row in enumerate(rows)]
-    first = items[0]
-    finished = tuple(
-        replace(
-            item,
-            accuracy=accuracy(classes, row[5], baseline=item is first, seed=index),
-            speedup=1.0 if item is first else _ratio(first.latency, item.latency),
-            frame_speedup=1.0 if item is first else _ratio(_total(first), _total(item)),
-        )
-        for index, (item, row) in enumerate(zip(items, rows, strict=True))
-    )
+    finished = finish(rows, classes)
     names = tuple(CAMVID) if classes == 11 else tuple(f"class-{i}" for i in range(classes))
     colours = np.random.default_rng(5).integers(0, 256, (classes, 3)).tolist()
     return Record(
@@ -146,7 +157,7 @@ def build_record(
         segship_version="0.1.0",
         environment=ENVIRONMENT,
         protocol=PROTOCOL,
-        baseline=first.name,
+        baseline=finished[0].name,
         measurements=finished,
         classes=names,
         palette=tuple((int(r), int(g), int(b)) for r, g, b in colours),

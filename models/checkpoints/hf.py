@@ -75,9 +75,8 @@ def build_model(spec: ModelSpec, tensors: dict[str, Tensor], source: str) -> Seg
     with torch.device("meta"):
         model = SegFormer(spec)
     expected = model.state_dict()
-    for name in expected.keys() - tensors.keys():
-        if name.endswith(_COUNTER):
-            tensors[name] = torch.zeros((), dtype=torch.int64)
+    counters = {name for name in expected if name.endswith(_COUNTER)}
+    tensors = {**{name: torch.zeros((), dtype=torch.int64) for name in counters}, **tensors}
     _compare(expected, tensors, source)
     model.load_state_dict(tensors, assign=True)
     return model.requires_grad_(False).eval()

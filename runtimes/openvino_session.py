@@ -27,7 +27,7 @@ class OpenVinoSession(Session):
     def __init__(self, artifact: Artifact, precision: str, threads: int) -> None:
         """Compile `artifact` for `threads` threads, computing in "fp32" or "bf16"."""
         self.precision, self.threads, self.contract = precision, threads, artifact.contract
-        compiled = _compile(artifact.path, precision, threads)
+        compiled = compile_onnx(artifact.path, precision, threads)
         self._request = compiled.create_infer_request()
         self.input = _tensor(compiled.inputs[0])
         names = tuple(port.get_any_name() for port in compiled.outputs)
@@ -65,7 +65,8 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _compile(path: Path, precision: str, threads: int) -> Any:
+def compile_onnx(path: Path, precision: str, threads: int) -> Any:
+    """Return the `openvino.CompiledModel` of an ONNX file, tuned for the latency of one request."""
     core = _core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise InputError(

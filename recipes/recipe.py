@@ -11,7 +11,9 @@ candidates:
   - {artifact: plain, runtime: onnxruntime, name: baseline}
   - {artifact: rewritten, runtime: openvino, precision: bf16, if_available: true}
 baseline: baseline
-limit: 100
+limit: 100                         # images; all where absent
+rounds: 20                         # interleaved rounds of timed runs
+starts: 3                          # fresh processes for memory and cold start
 """
 
 from __future__ import annotations
@@ -75,6 +77,8 @@ class Recipe:
     candidates: tuple[CandidateStep, ...]
     baseline: str | None = None
     limit: int | None = None
+    rounds: int = 20
+    starts: int = 3
 
 
 _EXPORT: dict[str, Reader] = {
@@ -130,7 +134,10 @@ _RECIPE: dict[str, Reader] = {
     "candidates": _candidates,
     "baseline": text,
     "limit": count,
+    "rounds": count,
+    "starts": count,
 }
+_MEASURING = ("baseline", "limit", "rounds", "starts")
 _REQUIRED = ("checkpoint", "data", "output", "exports", "candidates")
 
 
@@ -150,8 +157,7 @@ def load_recipe(path: str | Path) -> Recipe:
         output=file.parent / values["output"],
         exports=values["exports"],
         candidates=values["candidates"],
-        baseline=values.get("baseline"),
-        limit=values.get("limit"),
+        **{name: values[name] for name in _MEASURING if name in values},
     )
     _check(recipe)
     return recipe

@@ -169,15 +169,11 @@ def _measure(
     from ..benchmark.run import benchmark
 
     output = recipe.output / "record.json"
-    inputs = inputs | {
-        "candidates": [asdict(item) for item in candidates],
-        "baseline": recipe.baseline,
-        "limit": recipe.limit,
-    }
+    settings = {name: getattr(recipe, name) for name in ("baseline", "limit", "rounds", "starts")}
+    inputs = {**inputs, **settings, "candidates": [asdict(item) for item in candidates]}
 
     def work() -> None:
-        record = benchmark(candidates, recipe.data, baseline=recipe.baseline, limit=recipe.limit)
-        save_record(record, output)
+        save_record(benchmark(candidates, recipe.data, **settings), output)
 
     _step(f"measure {len(candidates)} candidates", inputs, output, work, steps, say)
     return load_record(output)

@@ -24,6 +24,8 @@ candidates:
   - {artifact: small, runtime: openvino, precision: bf16, if_available: true}
 baseline: before
 limit: 4
+rounds: 7
+starts: 2
 """
 
 
@@ -50,6 +52,7 @@ def test_every_field_is_read(write: Callable[[str], Path], tmp_path: Path) -> No
     assert (before.name, before.threads, bf16.precision) == ("before", 2, "bf16")
     assert bf16.if_available
     assert (recipe.baseline, recipe.limit, recipe.data) == ("before", 4, "scenes:8")
+    assert (recipe.rounds, recipe.starts) == (7, 2)
     assert recipe.output == tmp_path / "out"
 
 

@@ -64,7 +64,7 @@ class Confusion:
             rows = k + 1
         index *= k
         index += prediction.astype(index.dtype, copy=False)
-        table = np.bincount(index.ravel(), minlength=rows * k).reshape(rows, k)
+        table = _histogram(index.ravel(), rows * k).reshape(rows, k)
         if rows == 256:
             self._refuse_truth(np.flatnonzero(table.any(axis=1)), name)
         if 0 <= self.ignore_index < k:
@@ -89,6 +89,20 @@ class Confusion:
                 f"Expected predictions 0..{self.classes - 1} for {name}, but got {low}..{high}: "
                 "the artifact and the data set have different classes."
             )
+
+
+def _histogram(index: NDArray[Any], length: int) -> NDArray[np.int64]:
+    """Return how often each of 0..length-1 occurs, as `np.bincount` does.
+
+    Label maps are piecewise constant along rows: counting runs takes a quarter of the time of
+    counting pixels. Run lengths are summed in float64, exact up to 2**53 pixels.
+    """
+    ends = np.flatnonzero(index[1:] != index[:-1])
+    if ends.size > index.size // 8:  # noise: there is nothing to gain
+        return np.bincount(index, minlength=length)
+    values = np.append(index[ends], index[-1])
+    lengths = np.diff(ends, prepend=-1, append=index.size - 1)
+    return np.bincount(values, weights=lengths, minlength=length).astype(np.int64)
 
 
 def counts_of(matrix: NDArray[np.int64]) -> Counts:

@@ -50,7 +50,7 @@ def _complexity(artifact: Artifact, shape: tuple[int, ...]) -> tuple[int, float 
     from .onnx_cost import onnx_cost
 
     cost = onnx_cost(Path(artifact.path), shape)
-    return artifact.lineage.parameters or cost.parameters, cost.gmacs
+    return cost.parameters, cost.gmacs  # of this graph; the lineage keeps the checkpoint's
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

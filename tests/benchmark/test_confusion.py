@@ -48,6 +48,16 @@ def test_matrix_equals_a_pixel_loop(seed: int, classes: int, ignore: int, dtype:
     assert np.array_equal(confusion.matrix, want)
 
 
+@pytest.mark.parametrize("cell_px", [1, 3, 16])
+def test_blocky_maps_and_noise_count_alike(cell_px: int) -> None:
+    generator = np.random.default_rng(cell_px)
+    cells = generator.integers(0, 4, (2, 6, 7)).astype(np.uint8)
+    truth, prediction = np.kron(cells, np.ones((cell_px, cell_px), np.uint8))
+    confusion = Confusion(4, 3)
+    confusion.update(truth, prediction)
+    assert np.array_equal(confusion.matrix, slow_matrix(truth, prediction, 4, 3))
+
+
 def test_many_classes_leave_uint8() -> None:
     truth = np.array([[0, 299, 1000]], np.int32)
     prediction = np.array([[299, 299, 5]], np.int32)

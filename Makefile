@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv (the first time: a minute or three) ..."
 	$(PIP) install --quiet --upgrade pip
-	$(PIP) install --quiet --retries 1 --extra-index-url "$(TORCH_INDEX)" -c constraints.txt "$(TORCH)"
+	$(PIP) install --quiet --no-deps --retries 1 --extra-index-url "$(TORCH_INDEX)" "$(TORCH)"
 	$(PIP) install --quiet -c constraints.txt -e '.[openvino,dev]'
 	@mkdir -p .venv/typing && ln -sfn "$$PWD" .venv/typing/segship
 	@touch $@

@@ -28,10 +28,11 @@ def save_hf_checkpoint(model: SegFormer, contract: Contract, folder: str | Path)
         hub_name(name): tensor.detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with atomic_folder(Path(folder)) as temporary:
-        save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
+        data = save(tensors, metadata={"format": "pt"})  # save_file would make it private (0600)
+        (temporary / "model.safetensors").write_bytes(data)
         _write_json(temporary / "config.json", _config(model.spec, contract))
         _write_json(temporary / "preprocessor_config.json", _preprocessor(contract))
 

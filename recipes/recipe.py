@@ -18,6 +18,7 @@ starts: 3                          # fresh processes for memory and cold start
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ def load_recipe(path: str | Path) -> Recipe:
         path=file,
         checkpoint=_beside(file, values["checkpoint"]),
         data=_data_beside(file, values["data"]),
-        output=file.parent / values["output"],
+        output=Path(os.path.normpath(file.parent / values["output"])),
         exports=values["exports"],
         candidates=values["candidates"],
         **{name: values[name] for name in _MEASURING if name in values},

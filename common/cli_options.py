@@ -98,6 +98,8 @@ _EXPORT = (
         show_default=True,
         help="ONNX operator set; 17 runs on the oldest runtimes.",
     ),
+    click.option("--data", metavar="SPEC", help="Check on real images of this data set as well."),
+    click.option("--images", type=COUNT, default=4, show_default=True, help="How many of them."),
     click.option("--explain", is_flag=True, help="Say what each pass did and what it could not."),
 )
 _MEASURE = (

@@ -7,11 +7,17 @@ import warnings
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from .. import __version__
+from ..calibration.sampling import choose_images
 from ..common.errors import CheckFailedError, InputError
 from ..common.files import atomic_path, sha256_file
 from ..data.contract import Contract, InputKind, OutputKind
+from ..data.loader import prepare
+from ..data.spec import open_dataset
 from ..models.checkpoints import load_checkpoint
 from ..models.checkpoints.checkpoint import Checkpoint
 from ..models.segformer import SegFormer
@@ -50,6 +56,8 @@ def export(
     input_kind: InputKind = InputKind.FLOAT32,
     fold: bool = True,
     opset: int = DEFAULT_OPSET,
+    data: str | None = None,
+    images: int = 4,
 ) -> ExportReport:
     """Export a checkpoint to ONNX and check the file against torch.
 
@@ -63,6 +71,8 @@ def export(
         input_kind: normalised float32 or raw uint8 (normalisation inside the graph).
         fold: apply the exact rewrites; False gives the plain graph.
         opset: 17, 18 or 20.
+        data: data specification; the check then runs on real images as well.
+        images: how many of them, chosen at random with a fixed seed.
 
     Raises:
         InputError: the request or the checkpoint is wrong; nothing is written.
@@ -76,10 +86,11 @@ def export(
     model, passes = _rewritten(checkpoint.model, fold)
     lineage = _lineage(checkpoint, passes)
     shape = (1 if dynamic else batch, 3, *contract.size_px)
+    real = _real_images(data, images, contract, shape[0])
     with atomic_path(target) as temporary:
         _trace(ExportModule(model, contract), temporary, shape, opset, dynamic)
         operators = finish_graph(temporary, contract, lineage)
-    parity = _verify(checkpoint.model, target, _checked_shapes(shape, dynamic))
+    parity = _verify(checkpoint.model, target, _checked_shapes(shape, dynamic), real)
     artifact = Artifact(target, "onnx", contract, lineage, sha256_file(target))
     report = ExportReport(artifact, parity, passes, operators, time.perf_counter() - started)
     if not parity.passed:
@@ -172,8 +183,28 @@ def _checked_shapes(shape: tuple[int, ...], dynamic: bool) -> tuple[tuple[int, .
     return (shape, (2, 3, 75, 133)) if dynamic else (shape,)
 
 
-def _verify(model: SegFormer, path: Path, shapes: tuple[tuple[int, ...], ...]) -> Parity:
+def _real_images(
+    data: str | None, count: int, contract: Contract, batch: int
+) -> tuple[NDArray[Any], ...]:
+    """Return prepared pixels (batch,3,H,W) of `count` images, each repeated over the batch."""
+    if data is None:
+        return ()
+    import numpy as np
+
+    dataset = open_dataset(data, contract=contract)
+    chosen = choose_images(len(dataset), count)
+    return tuple(
+        np.repeat(prepare(dataset, index, contract).pixels, batch, axis=0) for index in chosen
+    )
+
+
+def _verify(
+    model: SegFormer,
+    path: Path,
+    shapes: tuple[tuple[int, ...], ...],
+    images: tuple[NDArray[Any], ...],
+) -> Parity:
     from ..runtimes.open import open_session
 
     with open_session(path, runtime="onnxruntime", precision="fp32") as session:
-        return check_parity(model, session, shapes)
+        return check_parity(model, session, shapes, images=images)

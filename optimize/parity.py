@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,7 @@ class Parity:
 
     heads: tuple[HeadParity, ...]
     shapes: tuple[tuple[int, ...], ...]
+    images: int = 0  # real images among the inputs
 
     @property
     def passed(self) -> bool:
@@ -50,8 +52,9 @@ class Parity:
                 f"{head.head}: max|Δ| {head.max_abs:.1e} of {head.max_reference:.3g}{labels}"
             )
         sizes = ", ".join("×".join(str(side) for side in shape) for shape in self.shapes)
+        real = f" and {self.images} real images" if self.images else ""
         verdict = "equal to torch" if self.passed else "DIFFERS from torch"
-        return f"{verdict} ({'; '.join(parts)}; inputs {sizes})"
+        return f"{verdict} ({'; '.join(parts)}; inputs {sizes}{real})"
 
 
 @dataclass
@@ -63,23 +66,33 @@ class _Tally:
 
 
 def check_parity(
-    model: SegFormer, session: Session, shapes: tuple[tuple[int, ...], ...], seed: int = 0
+    model: SegFormer,
+    session: Session,
+    shapes: tuple[tuple[int, ...], ...],
+    *,
+    images: Sequence[NDArray[Any]] = (),
+    seed: int = 0,
 ) -> Parity:
     """Compare `session` with `model` (as loaded, no rewrite) on seeded inputs of `shapes`.
 
     The reference runs in float32 with the contract's own wrapping, so that input and output
-    kinds are compared like with like. Inputs are uint8 noise, smooth ramps and constants.
+    kinds are compared like with like. Seeded inputs are noise over ramps with black and white
+    corners; `images` are prepared pixels (B,3,H,W) of the contract's kind.
     """
     contract = session.contract
     tallies = {name: _Tally() for name in contract.heads}
-    for number, shape in enumerate(shapes):
-        raw = _raw_pixels(shape, np.random.default_rng((seed, number)))
-        pixels = raw if contract.input is InputKind.UINT8 else _normalised(raw, contract)
+    inputs = [_seeded(shape, contract, (seed, number)) for number, shape in enumerate(shapes)]
+    for pixels in (*inputs, *images):
         expected = _reference(model, contract, pixels)
         for name, got in session.run(pixels).items():
             _count(tallies[name], expected[name], got)
     heads = tuple(_verdict(name, contract, tally) for name, tally in tallies.items())
-    return Parity(heads, shapes)
+    return Parity(heads, shapes, len(images))
+
+
+def _seeded(shape: tuple[int, ...], contract: Contract, seed: tuple[int, int]) -> NDArray[Any]:
+    raw = _raw_pixels(shape, np.random.default_rng(seed))
+    return raw if contract.input is InputKind.UINT8 else _normalised(raw, contract)
 
 
 def _reference(

@@ -79,6 +79,12 @@ def test_a_static_graph_of_odd_size_and_batch(tiny_checkpoint: Path, tmp_path: P
     assert report.parity.shapes == ((3, 3, 75, 133),)
 
 
+def test_real_images_join_the_check(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    report = export(tiny_checkpoint, tmp_path / "m.onnx", data="scenes:9", images=3, batch=2)
+    assert report.parity.passed and report.parity.images == 3
+    assert "3 real images" in str(report.parity)
+
+
 def test_rewriting_removes_what_it_says(tiny_checkpoint: Path, tmp_path: Path) -> None:
     plain = export(tiny_checkpoint, tmp_path / "p.onnx", fold=False)
     rewritten = export(tiny_checkpoint, tmp_path / "r.onnx")

@@ -1,0 +1,1 @@
+"""Which real images stand for the data? So far: the seeded choice an export is checked on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ LABELS = np.array([[0, 10, 11], [3, 4, 5]], np.uint8)
 
 
 @pytest.fixture
-def small(write_pair) -> Path:
+def small(write_pair: Callable[..., Path]) -> Path:
     for split in ("train", "val"):
         for name in ("b", "a"):
-            root = write_pair(name, LABELS, images=split, masks=f"{split}annot")
+            root: Path = write_pair(name, LABELS, images=split, masks=f"{split}annot")
     return root
 
 

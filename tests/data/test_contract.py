@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -72,7 +73,7 @@ def test_unknown_fields_and_versions_are_refused() -> None:
 
 
 @pytest.mark.parametrize("change", [{"resize": "zoom"}, {"std": 3}, {"size_px": None}])
-def test_values_of_another_kind_are_refused(change: dict) -> None:
+def test_values_of_another_kind_are_refused(change: dict[str, Any]) -> None:
     values = json.loads(Contract().to_json())
     with pytest.raises(InputError, match="a contract can hold") as caught:
         Contract.from_json(json.dumps({**values, **change}))
@@ -88,7 +89,7 @@ def test_values_of_another_kind_are_refused(change: dict) -> None:
         {"classes": ("a",), "palette": ((0, 0, 0), (1, 1, 1))},
     ],
 )
-def test_impossible_values_are_refused(wrong: dict) -> None:
+def test_impossible_values_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         Contract(**wrong)
 

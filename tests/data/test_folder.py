@@ -6,7 +6,9 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +24,15 @@ from segship.data.spec import open_dataset
 
 LABELS = np.array([[0, 1, 2, 1], [2, 2, 0, 255]], np.uint8)
 THREE = Contract(classes=("a", "b", "c"), palette=((9, 0, 0), (0, 9, 0), (0, 0, 9)))
-KEY = {"classes": ["a", "b", "c"], "palette": [[255, 0, 0], [0, 255, 0], [10, 20, 30]]}
+KEY: dict[str, Any] = {
+    "classes": ["a", "b", "c"],
+    "palette": [[255, 0, 0], [0, 255, 0], [10, 20, 30]],
+}
 
 
 def paint(labels: np.ndarray, colours: list[list[int]]) -> np.ndarray:
-    return np.array(colours, np.uint8)[labels]
+    painted: np.ndarray = np.array(colours, np.uint8)[labels]
+    return painted
 
 
 def write_key(root: Path, name: str = "palette.json", **values: object) -> None:
@@ -39,7 +45,7 @@ def one_line(caught: pytest.ExceptionInfo[InputError]) -> str:
     return text
 
 
-def test_index_masks_take_the_classes_of_the_contract(write_pair) -> None:
+def test_index_masks_take_the_classes_of_the_contract(write_pair: Callable[..., Path]) -> None:
     root = write_pair("a", LABELS)
     dataset = open_dataset(f"folder:{root}", contract=THREE)
     sample = dataset.sample(0)
@@ -52,14 +58,16 @@ def test_index_masks_take_the_classes_of_the_contract(write_pair) -> None:
     assert dataset.image_bytes(0) == (root / "images" / "a.png").read_bytes()
 
 
-def test_without_classes_the_range_is_not_checked_and_a_note_says_so(write_pair) -> None:
+def test_without_classes_the_range_is_not_checked_and_a_note_says_so(
+    write_pair: Callable[..., Path],
+) -> None:
     dataset = open_dataset(f"folder:{write_pair('a', LABELS)}")
     assert np.array_equal(dataset.sample(0).labels, LABELS)
     assert dataset.classes == ()
     assert "no label range" in dataset.notes[0]
 
 
-def test_sixteen_bit_masks_keep_labels_above_255(write_pair) -> None:
+def test_sixteen_bit_masks_keep_labels_above_255(write_pair: Callable[..., Path]) -> None:
     labels = np.array([[0, 700], [256, 3]], np.uint16)
     contract = Contract(classes=tuple(str(i) for i in range(701)))
     sample = open_dataset(f"folder:{write_pair('a', labels)}", contract=contract).sample(0)
@@ -67,7 +75,7 @@ def test_sixteen_bit_masks_keep_labels_above_255(write_pair) -> None:
     assert np.array_equal(sample.labels, labels)
 
 
-def test_palette_masks_give_their_index_plane(write_pair) -> None:
+def test_palette_masks_give_their_index_plane(write_pair: Callable[..., Path]) -> None:
     # two indices share one colour: through RGB they could not be told apart
     mask = Image.fromarray(LABELS.copy())
     mask.putpalette([7, 7, 7, 7, 7, 7, 200, 0, 0] + [0] * (253 * 3))
@@ -114,7 +122,7 @@ def test_grey_masks_of_few_bits_are_not_stretched(tmp_path: Path, bits: int) -> 
     assert np.array_equal(read_mask(tmp_path / "m.png"), labels)
 
 
-def test_binary_masks_become_background_and_foreground(write_pair) -> None:
+def test_binary_masks_become_background_and_foreground(write_pair: Callable[..., Path]) -> None:
     write_pair("a", np.array([[0, 0], [0, 0]], np.uint8))
     root = write_pair("b", np.array([[0, 255], [255, 0]], np.uint8))
     dataset = open_dataset(f"folder:{root}")
@@ -123,7 +131,7 @@ def test_binary_masks_become_background_and_foreground(write_pair) -> None:
     assert "all 2 masks hold only 0 and 255" in dataset.notes[0]
 
 
-def test_a_one_class_model_names_the_foreground(write_pair) -> None:
+def test_a_one_class_model_names_the_foreground(write_pair: Callable[..., Path]) -> None:
     root = write_pair("a", np.array([[0, 255]], np.uint8))
     contract = Contract(classes=("polyp",), threshold=0.5)
     dataset = open_dataset(f"folder:{root}", contract=contract)
@@ -132,7 +140,7 @@ def test_a_one_class_model_names_the_foreground(write_pair) -> None:
     assert dataset.sample(0).labels.tolist() == [[0, 1]]
 
 
-def test_zero_one_masks_fit_a_one_class_model(write_pair) -> None:
+def test_zero_one_masks_fit_a_one_class_model(write_pair: Callable[..., Path]) -> None:
     root = write_pair("a", np.array([[0, 1, 255]], np.uint8))
     contract = Contract(classes=("polyp",), threshold=0.5)
     dataset = open_dataset(f"folder:{root}", contract=contract)
@@ -140,7 +148,7 @@ def test_zero_one_masks_fit_a_one_class_model(write_pair) -> None:
     assert dataset.ignore_index == 255
 
 
-def test_one_other_value_makes_255_the_ignored_label(write_pair) -> None:
+def test_one_other_value_makes_255_the_ignored_label(write_pair: Callable[..., Path]) -> None:
     write_pair("a", np.array([[0, 255]], np.uint8))
     root = write_pair("b", np.array([[0, 1]], np.uint8))
     dataset = open_dataset(f"folder:{root}", contract=Contract(classes=("x", "y")))
@@ -149,7 +157,7 @@ def test_one_other_value_makes_255_the_ignored_label(write_pair) -> None:
 
 
 @pytest.mark.parametrize("stated", ["three classes", "ignore_index"])
-def test_what_255_means_can_be_stated(write_pair, stated: str) -> None:
+def test_what_255_means_can_be_stated(write_pair: Callable[..., Path], stated: str) -> None:
     root = write_pair("a", np.array([[0, 255]], np.uint8))
     if stated == "ignore_index":
         write_key(root, classes=["x", "y"], palette=[], ignore_index=255)
@@ -161,7 +169,9 @@ def test_what_255_means_can_be_stated(write_pair, stated: str) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("file", ["palette.json", "classes.json"])
-def test_colour_masks_follow_the_palette_file(write_pair, mode: str, file: str) -> None:
+def test_colour_masks_follow_the_palette_file(
+    write_pair: Callable[..., Path], mode: str, file: str
+) -> None:
     labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
     mask = Image.fromarray(paint(labels, KEY["palette"])).convert(mode)
     root = write_pair("a", mask)
@@ -172,7 +182,9 @@ def test_colour_masks_follow_the_palette_file(write_pair, mode: str, file: str) 
     assert dataset.palette[2] == (10, 20, 30)
 
 
-def test_an_unlisted_colour_is_refused_with_file_and_colour(write_pair) -> None:
+def test_an_unlisted_colour_is_refused_with_file_and_colour(
+    write_pair: Callable[..., Path],
+) -> None:
     mask = paint(np.array([[0, 1]]), KEY["palette"])
     mask[0, 1] = (1, 2, 3)
     root = write_pair("street", mask)
@@ -182,7 +194,7 @@ def test_an_unlisted_colour_is_refused_with_file_and_colour(write_pair) -> None:
     assert "street.png has [1, 2, 3]" in one_line(caught)
 
 
-def test_an_unlisted_colour_can_be_ignored(write_pair) -> None:
+def test_an_unlisted_colour_can_be_ignored(write_pair: Callable[..., Path]) -> None:
     mask = paint(np.array([[0, 1]]), KEY["palette"])
     mask[0, 1] = (1, 2, 3)
     root = write_pair("a", mask)
@@ -192,7 +204,7 @@ def test_an_unlisted_colour_can_be_ignored(write_pair) -> None:
     assert dataset.ignore_index == 77
 
 
-def test_colour_masks_without_a_palette_file_are_refused(write_pair) -> None:
+def test_colour_masks_without_a_palette_file_are_refused(write_pair: Callable[..., Path]) -> None:
     root = write_pair("street", paint(np.array([[0, 1]]), KEY["palette"]))
     with pytest.raises(InputError) as caught:
         open_dataset(f"folder:{root}", contract=THREE).sample(0)
@@ -224,7 +236,9 @@ def test_colour_masks_of_any_palette_come_back(classes: int, seed: int) -> None:
     ],
 )
 @pytest.mark.parametrize("ending", ["", "_mask", "_L"])
-def test_every_layout_is_found(write_pair, images: str, masks: str, split: str, ending) -> None:
+def test_every_layout_is_found(
+    write_pair: Callable[..., Path], images: str, masks: str, split: str, ending: str
+) -> None:
     write_pair("b", LABELS, images=images, masks=masks, ending=ending)
     root = write_pair("a", LABELS, images=images, masks=masks, ending=ending)
     dataset = open_dataset(f"folder:{root}{split}", contract=THREE)
@@ -232,7 +246,9 @@ def test_every_layout_is_found(write_pair, images: str, masks: str, split: str, 
     assert dataset.name == f"folder:{root}{split}"
 
 
-def test_files_of_other_kinds_and_hidden_files_do_not_matter(write_pair) -> None:
+def test_files_of_other_kinds_and_hidden_files_do_not_matter(
+    write_pair: Callable[..., Path],
+) -> None:
     root = write_pair("a", LABELS)
     for extra in ("images/Thumbs.db", "masks/.a.png", "masks/readme.txt", ".cache/x.png"):
         (root / extra).parent.mkdir(exist_ok=True)
@@ -242,7 +258,9 @@ def test_files_of_other_kinds_and_hidden_files_do_not_matter(write_pair) -> None
 
 @pytest.mark.parametrize("split", ["", "@test"])
 @pytest.mark.parametrize("layout", ["{}/images {}/masks", "images/{} masks/{}"])
-def test_a_missing_split_lists_those_that_exist(write_pair, split: str, layout: str) -> None:
+def test_a_missing_split_lists_those_that_exist(
+    write_pair: Callable[..., Path], split: str, layout: str
+) -> None:
     for name in ("train", "val"):
         images, masks = layout.format(name, name).split()
         root = write_pair("a", LABELS, images=images, masks=masks)
@@ -251,7 +269,7 @@ def test_a_missing_split_lists_those_that_exist(write_pair, split: str, layout: 
     assert "train, val" in one_line(caught)
 
 
-def test_a_split_of_a_flat_folder_is_refused(write_pair) -> None:
+def test_a_split_of_a_flat_folder_is_refused(write_pair: Callable[..., Path]) -> None:
     root = write_pair("a", LABELS)
     with pytest.raises(InputError, match="for split 'val'"):
         open_dataset(f"folder:{root}@val")
@@ -269,14 +287,14 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         open_dataset(f"folder:{tmp_path}")
 
 
-def test_jpeg_masks_are_refused_by_name(write_pair) -> None:
+def test_jpeg_masks_are_refused_by_name(write_pair: Callable[..., Path]) -> None:
     root = write_pair("street", LABELS, kind=".jpg")
     with pytest.raises(InputError) as caught:
         open_dataset(f"folder:{root}")
     assert "street.jpg is compressed with loss" in one_line(caught)
 
 
-def test_jpeg_masks_named_png_are_refused(write_pair) -> None:
+def test_jpeg_masks_named_png_are_refused(write_pair: Callable[..., Path]) -> None:
     root = write_pair("street", LABELS)
     Image.fromarray(LABELS).save(root / "masks" / "street.png", "JPEG")
     with pytest.raises(InputError, match=r"street\.png is compressed with loss"):
@@ -284,7 +302,9 @@ def test_jpeg_masks_named_png_are_refused(write_pair) -> None:
 
 
 @pytest.mark.parametrize(("kept", "lost"), [("images", "masks"), ("masks", "images")])
-def test_unmatched_files_are_refused_by_name(write_pair, kept: str, lost: str) -> None:
+def test_unmatched_files_are_refused_by_name(
+    write_pair: Callable[..., Path], kept: str, lost: str
+) -> None:
     write_pair("a", LABELS)
     root = write_pair("lonely", LABELS)
     (root / lost / "lonely.png").unlink()
@@ -293,7 +313,7 @@ def test_unmatched_files_are_refused_by_name(write_pair, kept: str, lost: str) -
     assert str(root / kept / "lonely.png") in one_line(caught)
 
 
-def test_two_masks_for_one_image_are_refused(write_pair) -> None:
+def test_two_masks_for_one_image_are_refused(write_pair: Callable[..., Path]) -> None:
     write_pair("a", LABELS)
     root = write_pair("a", LABELS, ending="_mask")
     with pytest.raises(InputError) as caught:
@@ -302,14 +322,14 @@ def test_two_masks_for_one_image_are_refused(write_pair) -> None:
     assert "a_mask.png" in str(caught.value)
 
 
-def test_two_images_of_one_name_are_refused(write_pair) -> None:
+def test_two_images_of_one_name_are_refused(write_pair: Callable[..., Path]) -> None:
     root = write_pair("a", LABELS)
     Image.fromarray(LABELS).save(root / "images" / "a.JPG", "JPEG")
     with pytest.raises(InputError, match=r"a\.JPG"):
         open_dataset(f"folder:{root}")
 
 
-def test_a_mask_of_another_size_is_refused_by_name(write_pair) -> None:
+def test_a_mask_of_another_size_is_refused_by_name(write_pair: Callable[..., Path]) -> None:
     root = write_pair("street", LABELS)
     Image.fromarray(LABELS.T).save(root / "masks" / "street.png")
     with pytest.raises(InputError) as caught:
@@ -318,7 +338,9 @@ def test_a_mask_of_another_size_is_refused_by_name(write_pair) -> None:
 
 
 @pytest.mark.parametrize("kind", ["contract", "classes.json", "16 bit"])
-def test_a_label_out_of_range_is_refused_by_name(write_pair, kind: str) -> None:
+def test_a_label_out_of_range_is_refused_by_name(
+    write_pair: Callable[..., Path], kind: str
+) -> None:
     wrong = np.array([[0, 1], [2, 3]], np.uint16 if kind == "16 bit" else np.uint8)
     root = write_pair("street", wrong)
     if kind == "classes.json":
@@ -330,7 +352,7 @@ def test_a_label_out_of_range_is_refused_by_name(write_pair, kind: str) -> None:
 
 
 @pytest.mark.parametrize("broken", ["images", "masks"])
-def test_a_broken_file_is_refused_by_name(write_pair, broken: str) -> None:
+def test_a_broken_file_is_refused_by_name(write_pair: Callable[..., Path], broken: str) -> None:
     root = write_pair("street", np.zeros((64, 64), np.uint8))
     file = root / broken / "street.png"
     file.write_bytes(file.read_bytes()[:60])
@@ -339,7 +361,7 @@ def test_a_broken_file_is_refused_by_name(write_pair, broken: str) -> None:
     assert str(file) in one_line(caught)
 
 
-def test_reduced_labels_follow_the_contract(write_pair) -> None:
+def test_reduced_labels_follow_the_contract(write_pair: Callable[..., Path]) -> None:
     root = write_pair("a", np.array([[0, 1, 2], [3, 255, 1]], np.uint8))
     contract = Contract(classes=("a", "b", "c"), reduce_labels=True)
     dataset = open_dataset(f"folder:{root}", contract=contract)
@@ -360,7 +382,9 @@ def test_reduced_labels_follow_the_contract(write_pair) -> None:
         ('{"classes": ["a"], "unlisted": "drop"}', "neither"),
     ],
 )
-def test_a_wrong_palette_file_is_refused(write_pair, text: str, reason: str) -> None:
+def test_a_wrong_palette_file_is_refused(
+    write_pair: Callable[..., Path], text: str, reason: str
+) -> None:
     root = write_pair("a", LABELS)
     (root / "palette.json").write_text(text)
     with pytest.raises(InputError, match=reason) as caught:
@@ -368,7 +392,9 @@ def test_a_wrong_palette_file_is_refused(write_pair, text: str, reason: str) -> 
     assert "palette.json" in one_line(caught)
 
 
-def test_a_colour_listed_twice_is_refused_where_colours_matter(write_pair) -> None:
+def test_a_colour_listed_twice_is_refused_where_colours_matter(
+    write_pair: Callable[..., Path],
+) -> None:
     colours = [[1, 1, 1], [1, 1, 1], [2, 2, 2]]
     root = write_pair("a", paint(np.array([[0, 1]]), colours))
     write_key(root, palette=colours)
@@ -376,7 +402,7 @@ def test_a_colour_listed_twice_is_refused_where_colours_matter(write_pair) -> No
         open_dataset(f"folder:{root}").sample(0)
 
 
-def test_digest_depends_on_names_and_bytes_only(write_pair) -> None:
+def test_digest_depends_on_names_and_bytes_only(write_pair: Callable[..., Path]) -> None:
     write_pair("b", LABELS)
     root = write_pair("a", LABELS)
 

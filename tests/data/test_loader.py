@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_an_unused_iterator_reads_nothing() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"limit": 0}, {"indices": [1, 5]}])
-def test_wrong_arguments_are_refused_at_the_call(wrong: dict) -> None:
+def test_wrong_arguments_are_refused_at_the_call(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         prefetch(Counting(5), CONTRACT, **wrong)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_palette_png_keeps_every_label(classes: int, seed: int, ignored: bool) -
     assert read_palette(data)[:classes] == palette
 
 
-def test_palette_png_of_many_classes_is_sixteen_bit(tmp_path) -> None:
+def test_palette_png_of_many_classes_is_sixteen_bit(tmp_path: Path) -> None:
     labels = np.array([[0, 300], [65535, 2]], np.int32)
     file = tmp_path / "deep.png"
     file.write_bytes(palette_png(labels, default_palette(301)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from segship.common.errors import InputError
@@ -68,7 +70,8 @@ def by_hand(image: np.ndarray, contract: Contract) -> np.ndarray:
     if contract.channel_order is ChannelOrder.BGR:
         image = image[..., ::-1]
     wide = image.astype(np.float64) * contract.scale
-    return ((wide - contract.mean) / contract.std).transpose(2, 0, 1)[None]
+    planes: np.ndarray = ((wide - contract.mean) / contract.std).transpose(2, 0, 1)[None]
+    return planes
 
 
 @settings(max_examples=40, deadline=None)  # no deadline: the machine is shared
@@ -109,6 +112,7 @@ def test_uint8_contract_gets_raw_pixels(order: ChannelOrder) -> None:
 
 
 def test_preprocess_refuses_what_is_no_rgb_image() -> None:
+    wrong: NDArray[Any]
     for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)):
         with pytest.raises(InputError, match="RGB"):
             preprocess(wrong, Contract())

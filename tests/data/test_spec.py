@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,9 @@ def test_a_file_is_no_data_set(tmp_path: Path) -> None:
         open_dataset(f"folder:{file}")
 
 
-def test_an_at_sign_may_be_part_of_the_path(write_pair, tmp_path: Path) -> None:
+def test_an_at_sign_may_be_part_of_the_path(
+    write_pair: Callable[..., Path], tmp_path: Path
+) -> None:
     root = write_pair("a", LABELS).rename(tmp_path / "me@home")
     assert len(open_dataset(f"folder:{root}")) == 1
     (root / "val").mkdir()

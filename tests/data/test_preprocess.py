@@ -112,8 +112,11 @@ def test_uint8_contract_gets_raw_pixels(order: ChannelOrder) -> None:
 
 
 def test_preprocess_refuses_what_is_no_rgb_image() -> None:
-    wrong: NDArray[Any]
-    for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)):
+    images: tuple[NDArray[Any], ...] = (
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+    )
+    for wrong in images:
         with pytest.raises(InputError, match="RGB"):
             preprocess(wrong, Contract())
 

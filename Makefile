@@ -12,10 +12,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/.segship-installed
 
-.PHONY: setup demo test test-slow check style lock clean help
+.PHONY: setup demo demo-checkpoint test test-slow check style lock clean help
 
 help:  ## Show what can be made
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
 
 setup: $(STAMP)  ## Make .venv with segship, its runtimes and the developer's tools
 
@@ -31,6 +31,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup  ## Checkpoint to measured report, on pictures drawn here (3 minutes)
 	$(BIN)/python -m segship.cli run examples/demo/recipe.yaml
+
+demo-checkpoint: setup  ## Train the demo's checkpoint again, into runs/demo-checkpoint (16 minutes)
+	@mkdir -p runs
+	$(BIN)/python examples/demo/train.py -o runs/demo-checkpoint
 
 test: check  ## Everything CI runs: linters, types, tests, doctests, README commands
 	$(BIN)/python -m pytest -q -m "not slow"

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from segship.data.contract import Contract
 from segship.data.palette import default_palette
 from segship.data.scenes import SCENE_CLASSES
-from segship.models.checkpoints.hf_write import save_hf_checkpoint
-from segship.models.segformer import SegFormer
 from segship.models.spec import HeadSpec, ModelSpec
-from segship.optimize.export import export
+
+# torch is imported by the fixtures that need it, so that the other tests run where it is missing
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -45,6 +43,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Input 64x96, so that height and width cannot be mixed up unseen. Do not change the folder.
     """
+    import torch
+
+    from segship.models.checkpoints.hf_write import save_hf_checkpoint
+    from segship.models.segformer import SegFormer
+
     classes = len(SCENE_CLASSES)
     spec = ModelSpec(
         widths=(8, 16, 24, 32),
@@ -62,6 +65,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint, exported with the rewrites at its own size."""
+    from segship.optimize.export import export
+
     path = tmp_path_factory.mktemp("onnx") / "rewritten.onnx"
     export(tiny_checkpoint, path)
     return path

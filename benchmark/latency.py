@@ -21,14 +21,15 @@ class LatencyRule:
     """How often to run; 20 rounds of 5 give the 100 samples a 99th percentile wants.
 
     Each turn begins with one run that is not a sample: another process had the caches. `budget_s`
-    bounds the sampling of all candidates together, but `minimum_rounds` are always made.
+    bounds the sampling of all candidates together, and half of it that of their frames; but
+    `minimum_rounds` are always made.
     """
 
     rounds: int = 20
     runs: int = 5
     frame_rounds: int = 10
     frame_runs: int = 3
-    budget_s: float = 60.0
+    budget_s: float = 40.0
     minimum_rounds: int = 4
     window: int = 5
     tolerance: float = 0.03
@@ -61,7 +62,7 @@ def measure_latency(
     """Warm every worker up, then sample all of them in interleaved rounds."""
     warmups = [warm_up(turn, rule) for turn in turns]
     samples: list[list[float]] = [[] for _ in turns]
-    for _ in _rounds(rule.rounds, "latency", rule, progress):
+    for _ in _rounds(rule.rounds, "latency", rule, rule.budget_s, progress):
         for index, turn in enumerate(turns):
             first, *rest = turn.run(rule.runs + 1, rule.seed)
             warmups[index].append(first)
@@ -95,7 +96,7 @@ def measure_frames(
     """
     encoded = base64.b64encode(image).decode()
     times = {index: _PartTimes() for index, turn in enumerate(turns) if turn.candidate.batch == 1}
-    for _ in _rounds(rule.frame_rounds, "frames", rule, progress):
+    for _ in _rounds(rule.frame_rounds, "frames", rule, rule.budget_s / 2, progress):
         for index, parts in times.items():
             parts.add(turns[index].frame(encoded, rule.frame_runs + 1))
     return [
@@ -139,9 +140,11 @@ def _latency(rule: LatencyRule, samples: list[float], warmup: list[float]) -> La
     return Latency(summary, sample_warnings("Latency", summary, steady=steady))
 
 
-def _rounds(count: int, label: str, rule: LatencyRule, progress: bool) -> Iterable[int]:
+def _rounds(
+    count: int, label: str, rule: LatencyRule, budget_s: float, progress: bool
+) -> Iterable[int]:
     """Yield round numbers until `count` or, after the minimum, the time budget is used up."""
-    end = time.perf_counter() + rule.budget_s
+    end = time.perf_counter() + budget_s
     numbers = range(count)
     for number in track(numbers, label, count) if progress else numbers:
         if number >= rule.minimum_rounds and time.perf_counter() > end:

@@ -43,7 +43,7 @@ def benchmark(
     postprocess: str | None = None,
     rounds: int = 20,
     runs: int = 5,
-    budget_s: float = 60.0,
+    budget_s: float = 40.0,
     starts: int = 3,
     frame_image: Path | None = None,
     limit: int | None = None,

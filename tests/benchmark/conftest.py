@@ -48,12 +48,12 @@ class _Graph(nn.Module):
         super().__init__()
         self.model = model
         self.contract = contract
+        self.mean = nn.Parameter(torch.tensor(contract.mean).view(1, 3, 1, 1))
+        self.std = nn.Parameter(torch.tensor(contract.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         if self.contract.input is InputKind.UINT8:
-            mean = torch.tensor(self.contract.mean).view(1, 3, 1, 1)
-            std = torch.tensor(self.contract.std).view(1, 3, 1, 1)
-            pixels = (pixels.float() * self.contract.scale - mean) / std
+            pixels = (pixels.float() * self.contract.scale - self.mean) / self.std
         logits: Tensor = self.model(pixels)["segmentation"]
         return logits
 

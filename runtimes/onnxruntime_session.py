@@ -7,15 +7,9 @@ from typing import Any
 
 from ..common.errors import InputError, MissingDependencyError
 from .artifact import Artifact
-from .session import Array, Session, TensorInfo, head_order
-
-_DTYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(uint8)": "uint8",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-}
+from .onnx_file import read_onnx_file
+from .per_shape import PerShape, Shape
+from .session import Array, Session, TensorInfo, describe_heads
 
 
 class OnnxRuntimeSession(Session):
@@ -26,26 +20,28 @@ class OnnxRuntimeSession(Session):
     def __init__(self, artifact: Artifact, precision: str, threads: int) -> None:
         """Open `artifact` with `threads` threads inside an operator; `precision` is "fp32"."""
         self.precision, self.threads, self.contract = precision, threads, artifact.contract
-        self._session = _open(artifact.path, threads)
-        self.input = _tensor(self._session.get_inputs()[0])
-        found = {item.name: _tensor(item) for item in self._session.get_outputs()}
-        self._names = head_order(tuple(found), self.contract.heads)
-        self.outputs = tuple(
-            TensorInfo(head, found[name].dtype, found[name].shape)
-            for head, name in zip(self.contract.heads, self._names, strict=True)
+        file = read_onnx_file(artifact.path)
+        (self.input,) = file.inputs
+        self.outputs, self._names = describe_heads(file.outputs, self.contract.heads)
+        self._graphs: PerShape[Any] = PerShape(
+            lambda shape: _open(artifact.path, threads, self.input, shape),
+            self.input,
+            self.contract,
         )
 
     def _run(self, pixels: Array) -> dict[str, Array]:
         """Run and return fresh arrays."""
-        results = self._session.run(self._names, {self.input.name: pixels})
+        graph = self._graphs.graph_for(pixels.shape)
+        results = graph.run(self._names, {self.input.name: pixels})
         return dict(zip(self.contract.heads, results, strict=True))
 
     def close(self) -> None:
-        """Free the session and its threads."""
-        self._session = None
+        """Free the sessions and their threads."""
+        del self._graphs
 
 
-def _open(path: Path, threads: int) -> Any:
+def _open(path: Path, threads: int, taken: TensorInfo, shape: Shape | None) -> Any:
+    """Return an `onnxruntime.InferenceSession`, with free dimensions fixed to `shape` if given."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -60,14 +56,11 @@ def _open(path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     # Threads may spin inside a run; between runs they would steal the cores of post-processing.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    for name, length in zip(taken.shape, shape or (), strict=bool(shape)):
+        if isinstance(name, str):
+            options.add_free_dimension_override_by_name(name, length)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exception classes share no public base
         reason = " ".join(str(error).split())
         raise InputError(f"ONNX Runtime cannot open {path}: {reason[:300]}") from error
-
-
-def _tensor(node: Any) -> TensorInfo:
-    """Return the description of one of the session's inputs or outputs."""
-    shape = tuple(dim if isinstance(dim, int) else str(dim or "?") for dim in node.shape)
-    return TensorInfo(node.name, _DTYPES.get(node.type, node.type), shape)

@@ -90,19 +90,28 @@ class Session(ABC):
             )
 
 
-def head_order(names: tuple[str, ...], heads: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the output `names` in the order of `heads`: by name, else by position.
+def describe_heads(
+    outputs: tuple[TensorInfo, ...], heads: tuple[str, ...]
+) -> tuple[tuple[TensorInfo, ...], list[str]]:
+    """Return an artifact's outputs under the names of `heads`, and their own names in that order.
 
-    >>> head_order(("depth", "segmentation"), ("segmentation", "depth"))
-    ('segmentation', 'depth')
+    Matched by name, or by position where the names differ.
+
+    >>> found = (TensorInfo("depth", "float32", ()), TensorInfo("labels", "uint8", ()))
+    >>> describe_heads(found, ("labels", "depth"))[1]
+    ['labels', 'depth']
 
     Raises:
         InputError: there are more or fewer outputs than heads.
     """
-    if set(heads) == set(names):
-        return heads
-    if len(heads) != len(names):
+    by_name = {item.name: item for item in outputs}
+    if len(heads) != len(outputs):
         raise InputError(
-            f"Expected one output per head {', '.join(heads)}, but got {', '.join(names)}."
+            f"Expected one output per head {', '.join(heads)}, but got {', '.join(by_name)}."
         )
-    return names
+    names = list(heads) if set(heads) == set(by_name) else list(by_name)
+    described = tuple(
+        TensorInfo(head, by_name[name].dtype, by_name[name].shape)
+        for head, name in zip(heads, names, strict=True)
+    )
+    return described, names

@@ -21,8 +21,8 @@ from .interpolation import AxisPlan, Floats, Ints
 
 MARGIN = np.float32(2.0**-18)  # relative; 16 times the rounding error of an interpolated value
 TINY = np.float32(1e-30)  # absolute; covers underflow around zero
-_CHUNK_PIXELS = 32_768  # interpolated pixels at a time, so that the buffers stay in the L2 cache
-_CHUNK_VALUES = 131_072  # corner logits at a time, for the same reason
+_CHUNK_PIXELS = 131_072  # interpolated pixels at a time; smaller chunks cost more calls than misses
+_CHUNK_VALUES = 262_144  # corner logits at a time, so that many classes stay within 1 MiB
 
 Array = NDArray[Any]
 

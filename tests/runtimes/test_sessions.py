@@ -38,7 +38,8 @@ def test_equals_the_model_at_every_size_and_batch(
     runtime, path = opened
     model = load_checkpoint(tiny_checkpoint).model
     with open_session(path, runtime=runtime, threads=1) as session:
-        for shape in ((1, 3, 64, 96), (2, 3, 75, 133), (1, 3, 64, 96)):
+        # 32x32 first: it leaves one key token, which OpenVINO's cached kernels do not survive
+        for shape in ((1, 3, 32, 32), (1, 3, 64, 96), (2, 3, 75, 133), (1, 3, 64, 96)):
             pixels = _pixels(*shape)
             with torch.inference_mode():
                 expected = model(torch.from_numpy(pixels))["segmentation"].numpy()

@@ -1,0 +1,84 @@
+"""Which runtime is faster for an ONNX file on this machine? Measured once, then remembered.
+
+The answer is kept in the user's cache folder under the artifact's hash, the threads, the
+processor and the runtimes' versions, so that it is asked again when one of them changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from ..common.errors import SegshipError
+from ..common.files import write_text
+from .artifact import Artifact
+from .session import Session
+
+PROBE_RUNS = 4
+_REMEMBERED = 256
+
+
+def faster_runtime(artifact: Artifact, openers: Mapping[str, Session]) -> str:
+    """Return the name of the session whose fastest of a few interleaved runs is shortest."""
+    shape = tuple(
+        size if isinstance(size, int) else free
+        for size, free in zip(
+            next(iter(openers.values())).input.shape,
+            (1, 3, *artifact.contract.size_px),
+            strict=True,
+        )
+    )
+    pixels = np.full(shape, 1, dtype=artifact.contract.input.value)
+    best = dict.fromkeys(openers, float("inf"))
+    for _ in range(PROBE_RUNS):
+        for name, session in openers.items():
+            started = time.perf_counter()
+            session.run(pixels)
+            best[name] = min(best[name], time.perf_counter() - started)
+    return min(best, key=lambda name: best[name])
+
+
+def remembered_choice(artifact: Artifact, threads: int) -> str | None:
+    """Return the runtime chosen before for this artifact here, or None."""
+    return _read().get(_key(artifact, threads))
+
+
+def remember_choice(artifact: Artifact, threads: int, runtime: str) -> None:
+    """Keep a choice; a cache that cannot be written costs the next probe, nothing else."""
+    choices = {**_read(), _key(artifact, threads): runtime}
+    newest = dict(list(choices.items())[-_REMEMBERED:])
+    with contextlib.suppress(OSError, SegshipError):
+        path = _cache_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(newest, indent=1))
+
+
+def _key(artifact: Artifact, threads: int) -> str:
+    versions = []
+    for name in ("onnxruntime", "openvino"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f"{name} {metadata.version(name)}")
+    parts = (artifact.sha256, str(threads), platform.node(), platform.processor(), *versions)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _cache_file() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(root) / "segship" / "runtimes.json"
+
+
+def _read() -> dict[str, str]:
+    try:
+        values = json.loads(_cache_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

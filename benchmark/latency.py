@@ -35,6 +35,7 @@ class LatencyRule:
     tolerance: float = 0.03
     warmup_runs: int = 60
     warmup_s: float = 10.0
+    tail: bool = True  # somebody will read the 99th percentile: warn where samples are too few
     seed: int = 0
 
     def words(self) -> str:
@@ -137,7 +138,7 @@ def _latency(rule: LatencyRule, samples: list[float], warmup: list[float]) -> La
     # The runs that open each round are warm-up too, but say nothing about becoming steady.
     rounds = len(samples) // rule.runs
     steady = is_steady(warmup[: len(warmup) - rounds], rule.window, rule.tolerance)
-    return Latency(summary, sample_warnings("Latency", summary, steady=steady))
+    return Latency(summary, sample_warnings("Latency", summary, steady=steady, tail=rule.tail))
 
 
 def _rounds(

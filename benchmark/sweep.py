@@ -21,7 +21,7 @@ from .turn import Turn, open_turn
 
 SWEEP_SCHEMA_VERSION = 1
 # A cell gets fewer samples than a benchmark: a sweep shows a trend, a benchmark proves a number.
-CELL_RULE = LatencyRule(rounds=7, runs=3, budget_s=20.0, warmup_runs=20, warmup_s=5.0)
+CELL_RULE = LatencyRule(rounds=7, runs=3, budget_s=20.0, warmup_runs=20, warmup_s=5.0, tail=False)
 
 
 @dataclass(frozen=True)

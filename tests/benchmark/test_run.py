@@ -16,7 +16,7 @@ from segship.benchmark.candidate import Candidate
 from segship.benchmark.latency import LatencyRule, measure_latency
 from segship.benchmark.record import load_record, save_record
 from segship.benchmark.run import benchmark
-from segship.benchmark.sweep import save_sweep, sweep
+from segship.benchmark.sweep import CELL_RULE, save_sweep, sweep
 from segship.common.errors import CheckFailedError, InputError
 
 Tiny = Callable[..., Any]
@@ -159,6 +159,7 @@ def test_sweep_measures_every_combination_and_refuses_by_row(tiny: Tiny, tmp_pat
         progress=False,
     )
     assert len(result.rows) == 8
+    assert CELL_RULE.rounds * CELL_RULE.runs >= 20  # a median's worth by default
     cells = {(row.name, row.size_px, row.batch): row for row in result.rows}
     names = ["dynamic · onnxruntime fp32", "plain · onnxruntime fp32"]
     for size in ((64, 96), (96, 128)):

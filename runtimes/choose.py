@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -23,38 +23,48 @@ from ..common.files import write_text
 from .artifact import Artifact
 from .session import Session
 
+Opener = Callable[[Artifact, str, int], Session]
 PROBE_RUNS = 4
 _REMEMBERED = 256
 
 
-def faster_runtime(artifact: Artifact, openers: Mapping[str, Session]) -> str:
+def open_faster(
+    artifact: Artifact, precision: str, threads: int, openers: Mapping[str, Opener]
+) -> Session:
+    """Open `artifact` on the runtime of `openers` that is faster here; probe at most once."""
+    key = _key(artifact, threads)
+    known = next(iter(openers)) if len(openers) == 1 else _read().get(key, "")
+    if known in openers:
+        return openers[known](artifact, precision, threads)
+    sessions = {name: opener(artifact, precision, threads) for name, opener in openers.items()}
+    chosen = faster_runtime(artifact, sessions)
+    _remember(key, chosen)
+    for name, session in sessions.items():
+        if name != chosen:
+            session.close()
+    return sessions[chosen]
+
+
+def faster_runtime(artifact: Artifact, sessions: Mapping[str, Session]) -> str:
     """Return the name of the session whose fastest of a few interleaved runs is shortest."""
+    wanted = (1, 3, *artifact.contract.size_px)
+    taken = next(iter(sessions.values())).input.shape
     shape = tuple(
-        size if isinstance(size, int) else free
-        for size, free in zip(
-            next(iter(openers.values())).input.shape,
-            (1, 3, *artifact.contract.size_px),
-            strict=True,
-        )
+        size if isinstance(size, int) else free for size, free in zip(taken, wanted, strict=True)
     )
-    pixels = np.full(shape, 1, dtype=artifact.contract.input.value)
-    best = dict.fromkeys(openers, float("inf"))
+    pixels = np.ones(shape, dtype=artifact.contract.input.value)
+    best = dict.fromkeys(sessions, float("inf"))
     for _ in range(PROBE_RUNS):
-        for name, session in openers.items():
+        for name, session in sessions.items():
             started = time.perf_counter()
             session.run(pixels)
             best[name] = min(best[name], time.perf_counter() - started)
     return min(best, key=lambda name: best[name])
 
 
-def remembered_choice(artifact: Artifact, threads: int) -> str | None:
-    """Return the runtime chosen before for this artifact here, or None."""
-    return _read().get(_key(artifact, threads))
-
-
-def remember_choice(artifact: Artifact, threads: int, runtime: str) -> None:
+def _remember(key: str, runtime: str) -> None:
     """Keep a choice; a cache that cannot be written costs the next probe, nothing else."""
-    choices = {**_read(), _key(artifact, threads): runtime}
+    choices = {**_read(), key: runtime}
     newest = dict(list(choices.items())[-_REMEMBERED:])
     with contextlib.suppress(OSError, SegshipError):
         path = _cache_file()

@@ -16,6 +16,7 @@ from .onnx_file import OnnxFile, read_onnx_file
 from .session import Session, TensorInfo
 
 RUNTIMES = ("torch", "onnxruntime", "openvino")
+_ONNX_RUNTIMES = ("onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16")
 _INSTALL = {
     "torch": "pip install torch",
@@ -69,7 +70,7 @@ def open_session(
     Args:
         source: a path, a hub id, or what `load_artifact` returned.
         runtime: "torch" (checkpoints), "onnxruntime", "openvino", or "auto": torch for a
-            checkpoint; for ONNX OpenVINO where it is installed, else ONNX Runtime.
+            checkpoint; for ONNX the faster of the installed ones, tried once and remembered.
         precision: "fp32", "bf16" (OpenVINO on a CPU that computes in it), or "auto": fp32.
         threads: None uses the physical cores this process may use.
 
@@ -79,7 +80,7 @@ def open_session(
     """
     onnx = source.kind == "onnx" if isinstance(source, Artifact) else _is_onnx(source)
     place = source.path if isinstance(source, Artifact) else source
-    runtime = _resolve_runtime(runtime, onnx, place)
+    runtime = _resolve_runtime(runtime, precision, onnx, place)
     precision = _resolve_precision(runtime, precision)
     count = usable_cores() if threads is None else threads
     if count < 1:
@@ -89,6 +90,11 @@ def open_session(
 
         return TorchSession(place, precision, count)
     artifact = source if isinstance(source, Artifact) else load_artifact(source)
+    if runtime == "auto":
+        from .choose import open_faster
+
+        openers = {name: _onnx_opener(name) for name in _ONNX_RUNTIMES if _version(name)}
+        return open_faster(artifact, precision, count, openers)
     return _onnx_opener(runtime)(artifact, precision, count)
 
 
@@ -102,11 +108,12 @@ def _onnx_opener(runtime: str) -> Callable[[Artifact, str, int], Session]:
     return OnnxRuntimeSession
 
 
-def _resolve_runtime(runtime: str, onnx: bool, place: str | Path) -> str:
+def _resolve_runtime(runtime: str, precision: str, onnx: bool, place: str | Path) -> str:
+    """Return the runtime asked for; "auto" only where two could run the file."""
     if runtime == "auto":
         if not onnx:
             return "torch"
-        return "openvino" if _version("openvino") else "onnxruntime"
+        return "openvino" if precision == "bf16" else "auto"
     if runtime not in RUNTIMES:
         raise InputError(f"Expected a runtime of auto, {', '.join(RUNTIMES)}, but got {runtime!r}.")
     if onnx and runtime == "torch":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +17,17 @@ from onnx import TensorProto, helper
 from segship.common.errors import InputError, MissingDependencyError
 from segship.common.files import sha256_file
 from segship.data.contract import Contract, OutputKind
+from segship.runtimes import choose as choose_module
 from segship.runtimes import open as open_module
-from segship.runtimes.artifact import CONTRACT_KEY, LINEAGE_KEY
+from segship.runtimes.artifact import CONTRACT_KEY, LINEAGE_KEY, Artifact
+from segship.runtimes.choose import faster_runtime
 from segship.runtimes.open import available_runtimes, load_artifact, open_session
+from segship.runtimes.session import Array, Session
+
+Shape = Sequence[str | int | None]
 
 
-def _save(path: Path, dtype: int, shape: list[object], out: int, out_shape: list[object]) -> Path:
+def _save(path: Path, dtype: int, shape: Shape, out: int, out_shape: Shape) -> Path:
     """A model of one Cast with the given input and output."""
     nodes = [helper.make_node("Cast", ["x"], ["y"], to=out)]
     inputs = [helper.make_tensor_value_info("x", dtype, shape)]
@@ -52,11 +59,43 @@ def test_an_onnx_file_says_what_it_is(static_onnx: Path, tiny_checkpoint: Path) 
     assert any(note.changed for note in artifact.lineage.passes)
 
 
-def test_auto_prefers_openvino_then_onnxruntime_and_torch_for_checkpoints(
+def test_auto_is_the_measured_choice_and_is_measured_once(
+    static_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked: list[set[str]] = []
+
+    def first_name(_: Artifact, sessions: Mapping[str, Session]) -> str:
+        asked.append(set(sessions))
+        return "onnxruntime"
+
+    monkeypatch.setattr(choose_module, "faster_runtime", first_name)
+    for _ in range(2):
+        with open_session(static_onnx) as session:
+            assert (session.runtime, session.precision) == ("onnxruntime", "fp32")
+    assert asked == [{"onnxruntime", "openvino"}]
+    with open_session(static_onnx, threads=1) as session:  # another question
+        assert session.threads == 1
+    assert len(asked) == 2
+
+
+def test_the_choice_is_the_session_with_the_shortest_run(static_onnx: Path) -> None:
+    artifact = load_artifact(static_onnx)
+    with open_session(artifact, runtime="onnxruntime") as quick:
+        with open_session(artifact, runtime="onnxruntime") as slow:
+            honest = slow.run
+
+            def late(pixels: Array) -> dict[str, Array]:
+                time.sleep(0.05)
+                return honest(pixels)
+
+            slow.run = late  # type: ignore[method-assign]  # a slower twin
+            assert faster_runtime(artifact, {"slow": slow, "quick": quick}) == "quick"
+
+
+def test_auto_without_openvino_and_for_checkpoints(
     static_onnx: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_session(static_onnx) as session:
-        assert (session.runtime, session.precision) == ("openvino", "fp32")
     with open_session(tiny_checkpoint) as session:
         assert session.runtime == "torch"
     installed = open_module.available_runtimes()
@@ -101,7 +140,7 @@ IMAGE = [1, 3, 8, 8]
     ids=["vector", "grey", "int64 in", "bool out"],
 )
 def test_a_model_that_is_no_segmentation_is_refused(
-    tmp_path: Path, dtype: int, shape: list[object], out: int, out_shape: list[object]
+    tmp_path: Path, dtype: int, shape: Shape, out: int, out_shape: list[object]
 ) -> None:
     path = _save(tmp_path / "m.onnx", dtype, shape, out, out_shape)
     with pytest.raises(InputError, match="Expected a segmentation model") as caught:

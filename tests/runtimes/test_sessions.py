@@ -101,14 +101,14 @@ def test_float32_is_refused_where_raw_pixels_are_taken(
     runtime: str, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "raw.onnx"
-    kinds = {"input_kind": InputKind.UINT8, "output_kind": OutputKind.LABELS}
-    export(tiny_checkpoint, path, **kinds)
+    raw, labels = InputKind.UINT8, OutputKind.LABELS
+    export(tiny_checkpoint, path, input_kind=raw, output_kind=labels)
     with open_session(path, runtime=runtime, threads=1) as session:
         with pytest.raises(InputError, match="uint8, but got float32"):
             session.run(_pixels(1, 3, 64, 96))
-        labels = session.run(np.zeros((1, 3, 64, 96), np.uint8))["segmentation"]
-        assert session.outputs[0].dtype == labels.dtype.name == "uint8"
-        assert labels.shape == (1, 64, 96)
+        found = session.run(np.zeros((1, 3, 64, 96), np.uint8))["segmentation"]
+        assert session.outputs[0].dtype == found.dtype.name == "uint8"
+        assert found.shape == (1, 64, 96)
 
 
 def test_a_strided_view_gives_the_same(opened: tuple[str, Path]) -> None:

@@ -140,7 +140,7 @@ IMAGE = [1, 3, 8, 8]
     ids=["vector", "grey", "int64 in", "bool out"],
 )
 def test_a_model_that_is_no_segmentation_is_refused(
-    tmp_path: Path, dtype: int, shape: Shape, out: int, out_shape: list[object]
+    tmp_path: Path, dtype: int, shape: Shape, out: int, out_shape: Shape
 ) -> None:
     path = _save(tmp_path / "m.onnx", dtype, shape, out, out_shape)
     with pytest.raises(InputError, match="Expected a segmentation model") as caught:

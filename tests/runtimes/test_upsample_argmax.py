@@ -50,11 +50,13 @@ def _logits(kind: str, shape: tuple[int, ...], seed: int) -> Logits:
         base = np.broadcast_to(noise[:, :1] + np.float32(3), shape)
         return (np.ascontiguousarray(base).view(np.int32) + steps).view(np.float32)
     if kind == "tiny":
-        return noise * np.float32(1e-38)
+        return np.asarray(noise * np.float32(1e-38))
     if kind == "huge":
-        return noise * np.float32(1e30)
+        return np.asarray(noise * np.float32(1e30))
     if kind == "zero":
-        return np.where(noise > 1, np.float32(1e-45), np.float32(-0.0)).astype(np.float32)
+        return np.asarray(
+            np.where(noise > 1, np.float32(1e-45), np.float32(-0.0)).astype(np.float32)
+        )
     smooth = np.cumsum(noise, axis=-1).cumsum(axis=-2).astype(np.float32)
     return smooth if kind == "smooth" else noise
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..common.errors import InputError
+from ..runtimes import open as runtimes
+from ..runtimes.labels import METHODS as POSTPROCESS
 
-RUNTIMES = ("auto", "torch", "onnxruntime", "openvino")
-PRECISIONS = ("auto", "fp32", "bf16")
-POSTPROCESS = ("sparse", "dense-torch")
+RUNTIMES = ("auto", *runtimes.RUNTIMES)
+PRECISIONS = ("auto", *runtimes.PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,23 @@ def parse_candidate(text: str) -> Candidate:
             f"{runtime!r}: write ARTIFACT@RUNTIME, or check that the file exists."
         )
     return Candidate(source, runtime, precision or "auto")
+
+
+def read_candidates(texts: Sequence[str], *, runtime: str, precision: str) -> list[Candidate]:
+    """Read candidates; one that names no runtime, or no precision, gets the given one.
+
+    >>> found = read_candidates(["a@openvino", "b@auto:bf16"], runtime="torch", precision="fp32")
+    >>> [(item.source, item.runtime, item.precision) for item in found]
+    [('a', 'openvino', 'fp32'), ('b', 'torch', 'bf16')]
+    """
+    return [
+        replace(
+            item,
+            runtime=runtime if item.runtime == "auto" else item.runtime,
+            precision=precision if item.precision == "auto" else item.precision,
+        )
+        for item in map(parse_candidate, texts)
+    ]
 
 
 def unique_names(candidates: Sequence[Candidate], resolved: Sequence[tuple[str, str]]) -> list[str]:

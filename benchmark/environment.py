@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from ..common.machine import read_governor, read_processor, read_text, usable_cores
 from .record import Environment
 
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "openvino", "pillow", "safetensors", "torch")
@@ -18,23 +19,21 @@ _FLAGS = tuple(
     "avx2 fma f16c avx512f avx512_vnni avx512_bf16 avx_vnni amx_bf16 amx_int8 "
     "asimd asimddp bf16 i8mm sve".split()
 )
-_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-UNKNOWN = "unknown"
 
 
 def read_environment() -> Environment:
     """Return what this machine is and how busy it is now; unreadable parts are "unknown"."""
-    cpu, flags = _cpu()
+    processor = read_processor()
     return Environment(
-        host_id=host_id(cpu),
-        cpu=cpu,
-        cpu_flags=tuple(flag for flag in _FLAGS if flag in flags),
-        cores_physical=physical_cores(),
+        host_id=host_id(processor.name),
+        cpu=processor.name,
+        cpu_flags=tuple(flag for flag in _FLAGS if flag in processor.flags),
+        cores_physical=usable_cores(),
         cores_logical=os.cpu_count() or 1,
         memory_mib=psutil.virtual_memory().total >> 20,
         os=platform.platform(),
         python=platform.python_version(),
-        governor=_read(_GOVERNOR) or UNKNOWN,
+        governor=read_governor() or "unknown",
         load_average=round(psutil.getloadavg()[0], 2),
         libraries=library_versions(),
         git_commit=git_commit(),
@@ -46,15 +45,9 @@ def host_id(cpu: str) -> str:
 
     The machine id is hashed, never stored: a record may be shared.
     """
-    machine = _read(Path("/etc/machine-id")) or _read(Path("/var/lib/dbus/machine-id"))
+    machine = read_text(Path("/etc/machine-id")) or read_text(Path("/var/lib/dbus/machine-id"))
     text = f"segship\0{machine or platform.node()}\0{cpu}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def physical_cores() -> int:
-    """Return the physical cores this process may use (its CPU affinity counts)."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
 
 
 def library_versions() -> dict[str, str]:
@@ -94,22 +87,3 @@ def _git(root: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _cpu() -> tuple[str, set[str]]:
-    """Return the CPU's name and feature flags from /proc/cpuinfo, or what Python knows."""
-    name, flags = "", set[str]()
-    for line in _read(Path("/proc/cpuinfo")).splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name" and not name:
-            name = value.strip()
-        if key.strip() in ("flags", "Features") and not flags:
-            flags = set(value.split())
-    return name or platform.processor() or platform.machine() or UNKNOWN, flags
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from ..common.progress import track
+from ..runtimes.open import load_artifact
 from .candidate import Candidate
 from .process import WorkerProcess
 from .record import ColdStart, Memory
@@ -68,10 +69,10 @@ def _memory_of(turn: Turn) -> Memory:
 
 def file_mib(source: Path) -> float:
     """Return what an artifact takes on disk in MiB: external data and a checkpoint's files too."""
+    if not source.exists():  # a hub id: the files lie in its cache
+        source = load_artifact(str(source)).path
     if source.is_dir():
         return sum(item.stat().st_size for item in source.iterdir() if item.is_file()) / (1 << 20)
-    if not source.is_file():
-        return 0.0  # a hub id: nothing here to weigh
     outside = source.with_name(source.name + ".data")
     extra = outside.stat().st_size if outside.is_file() else 0
     return (source.stat().st_size + extra) / (1 << 20)

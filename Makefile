@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@mkdir -p .venv/typing && ln -sfn "$$PWD" .venv/typing/segship
 	@touch $@
 
-demo: setup  ## Checkpoint to measured report, on pictures drawn here (3 minutes)
+demo: setup  ## Checkpoint to measured report, on pictures drawn here (a minute or two)
 	$(BIN)/python -m segship.cli run examples/demo/recipe.yaml
 
 demo-checkpoint: setup  ## Train the demo's checkpoint again, into runs/demo-checkpoint (16 minutes)

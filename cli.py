@@ -121,11 +121,12 @@ def benchmark(artifacts: tuple[str, ...], data: str | None, **options: Any) -> N
     outputs = _outputs(options)
     from .benchmark.run import benchmark as benchmark_candidates
 
-    axes = {name: options.pop(name) for name in ("sizes", "batches", "sweep_threads")}
+    axes = [options.pop(name) or () for name in ("sizes", "batches", "sweep_threads")]
     candidates = _candidates(artifacts, options)
-    if any(axes.values()):
-        return _sweep(candidates, axes, outputs)
-    _deliver(benchmark_candidates(candidates, data, **options), outputs)
+    if any(axes):
+        return _sweep(candidates, axes, outputs, {"data": data, **options})
+    settings = {name: value for name, value in options.items() if value is not None}
+    _deliver(benchmark_candidates(candidates, data, **settings), outputs)
 
 
 @segship.command()
@@ -205,27 +206,30 @@ def _console() -> "Console":
 
 def _candidates(artifacts: tuple[str, ...], options: dict[str, Any]) -> "list[Candidate]":
     """Read the artifacts; those that name no runtime get `--runtime` and `--precision`."""
-    from .benchmark.candidate import parse_candidate
+    from .benchmark.candidate import read_candidates
 
     default = {name: options.pop(name) for name in ("runtime", "precision")}
-    found = [parse_candidate(text) for text in artifacts]
-    return [replace(item, **default) if item.runtime == "auto" else item for item in found]
+    return read_candidates(artifacts, **default)
 
 
 def _sweep(
-    candidates: "list[Candidate]", axes: dict[str, Any], outputs: dict[str, Path | None]
+    candidates: "list[Candidate]",
+    axes: list[Any],
+    outputs: dict[str, Path | None],
+    others: dict[str, Any],
 ) -> None:
     """Measure every combination, print the rows and write them as JSON where asked."""
     from .benchmark.sweep import save_sweep, sweep
     from .reports.sweep_table import print_sweep
 
-    if outputs["html"] or outputs["markdown"]:
-        raise click.UsageError("A sweep is printed and written with --json only.")
-    sizes, batches, threads = (axes[name] or () for name in ("sizes", "batches", "sweep_threads"))
-    result = sweep(candidates, sizes=sizes, batches=batches, threads=threads)
+    threads, json_path = others.pop("threads"), outputs.pop("json_path")
+    if unused := [name.replace("_", "-") for name, value in (others | outputs).items() if value]:
+        raise click.UsageError(f"A sweep measures latency alone: leave out --{unused[0]}.")
+    asked = [replace(item, threads=threads) for item in candidates]
+    result = sweep(asked, sizes=axes[0], batches=axes[1], threads=axes[2])
     print_sweep(result, _console())
-    if outputs["json_path"]:
-        save_sweep(result, outputs["json_path"])
+    if json_path:
+        save_sweep(result, json_path)
 
 
 def _outputs(options: dict[str, Any]) -> dict[str, Path | None]:

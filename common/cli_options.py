@@ -108,7 +108,7 @@ _MEASURE = (
     click.option(
         "--postprocess",
         type=click.Choice(("sparse", "dense-torch")),
-        help="How logits become labels (sparse; both give the same labels).",
+        help="How logits become labels; both give the same ones (sparse).",
     ),
     click.option("--limit", type=COUNT, metavar="N", help="Only the first N images."),
     click.option("--json", "json_path", type=FILE, help="Write the record."),
@@ -125,13 +125,9 @@ _CLOCK = (
     click.option(
         "--starts",
         type=click.IntRange(min=0),
-        default=3,
-        show_default=True,
-        help="Fresh processes per artifact for memory and cold start.",
+        help="Fresh processes per artifact for memory and cold start (3).",
     ),
-    click.option(
-        "--rounds", type=COUNT, default=20, show_default=True, help="Interleaved rounds of runs."
-    ),
+    click.option("--rounds", type=COUNT, help="Interleaved rounds of runs (20)."),
     click.option("--sizes", type=SIZES, help="Sweep over input sizes: 512,512x1024."),
     click.option("--batches", type=COUNTS, help="Sweep over batches: 1,2,4."),
     click.option("--sweep-threads", type=COUNTS, help="Sweep over threads: 1,2."),

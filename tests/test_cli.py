@@ -177,9 +177,10 @@ def test_benchmark_sweeps(tiny_checkpoint: Path, tmp_path: Path) -> None:
         ([64, 96], 2),
     ]
     assert len(re.findall(r"^m · onnxruntime.* 64x96 +[12] ", said, re.MULTILINE)) == 2
-    refused = invoke("benchmark", path, *axes, "--html", tmp_path / "s.html")
-    assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "--json only" in refused.stderr
+    for unused in (("--html", tmp_path / "s.html"), ("--data", "scenes:2"), ("--rounds", "3")):
+        refused = invoke("benchmark", path, *axes, *unused)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert f"leave out {unused[0]}" in refused.stderr
 
 
 def test_doctor_names_every_runtime() -> None:

@@ -1,9 +1,11 @@
 """How much do the exact rewrites gain? Plain against rewritten ONNX, interleaved in one run.
 
     python benchmarks/exact_rewrites.py --variant B0 --checkpoint DIR --frame-image frame.jpg
+    python benchmarks/exact_rewrites.py --opset 17 --opset 18 --opset 20
 
 Without --checkpoint the weights are random: latency does not depend on them, but the frame does
-(random logits disagree everywhere), so frames are only measured with a checkpoint.
+(random logits disagree everywhere), so frames are only measured with a checkpoint. The plain
+graph has the first opset given; the rewritten one is measured in each.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ RUNTIMES = ("onnxruntime", "openvino")
 @click.option("--variant", default="B0", help="B0 to B5; random weights without --checkpoint.")
 @click.option("--checkpoint", help="A trained checkpoint of that variant.")
 @click.option("--size", type=SIZE, default="512", show_default=True)
-@click.option("--opset", type=click.Choice([str(o) for o in OPSETS]), default=str(DEFAULT_OPSET))
+@click.option(
+    "--opset", "opsets", type=click.Choice(OPSETS), multiple=True, default=[DEFAULT_OPSET]
+)
 @click.option("--frame-image", type=click.Path(path_type=Path), help="Encoded image for frames.")
 @click.option("--threads", type=int, help="Physical cores by default.")
 @click.option("--rounds", type=int, default=20, show_default=True)
@@ -42,7 +46,7 @@ def main(
     variant: str,
     checkpoint: str | None,
     size: tuple[int, int],
-    opset: str,
+    opsets: tuple[int, ...],
     frame_image: Path | None,
     threads: int | None,
     rounds: int,
@@ -52,7 +56,7 @@ def main(
     """Export both graphs, measure both runtimes, print the ratios."""
     source = load_checkpoint(checkpoint) if checkpoint else random_checkpoint(variant)
     with tempfile.TemporaryDirectory() as folder:
-        candidates = export_both(source, Path(folder), size, int(opset), variant)
+        candidates = export_both(source, Path(folder), size, opsets)
         record = benchmark(
             candidates,
             frame_image=frame_image if checkpoint else None,
@@ -79,19 +83,20 @@ def random_checkpoint(variant: str) -> Checkpoint:
 
 
 def export_both(
-    source: Checkpoint, folder: Path, size_px: tuple[int, int], opset: int, variant: str
+    source: Checkpoint, folder: Path, size_px: tuple[int, int], opsets: tuple[int, ...]
 ) -> list[Candidate]:
     """Export plain and rewritten graphs; the plain one gets the usual dense post-processing."""
+    graphs = [("plain", False, opsets[0], "dense-torch")]
+    graphs += [("rewritten", True, opset, "sparse") for opset in opsets]
     candidates = []
-    for runtime in RUNTIMES:
-        for name, fold, post in (("plain", False, "dense-torch"), ("rewritten", True, "sparse")):
-            path = folder / f"{name}.onnx"
-            if not path.exists():
-                report = export(source, path, size_px=size_px, fold=fold, opset=opset)
-                click.echo(f"{variant} {name}: {report.parity}")
-            candidates.append(
-                Candidate(str(path), runtime, "fp32", f"{name} {runtime}", postprocess=post)
-            )
+    for name, fold, opset, post in graphs:
+        path = folder / f"{name}-{opset}.onnx"
+        report = export(source, path, size_px=size_px, fold=fold, opset=opset)
+        click.echo(f"{source.spec.variant} {name}, opset {opset}: {report.parity}")
+        candidates += [
+            Candidate(str(path), runtime, "fp32", f"{name} {runtime} {opset}", postprocess=post)
+            for runtime in RUNTIMES
+        ]
     return candidates
 
 
@@ -106,11 +111,12 @@ def print_ratios(record: Record) -> None:
                 f"{item.name:24s} median {latency.median_ms:7.1f} ms  IQR {latency.iqr_ms:5.1f}"
                 f"  n {len(latency.samples_ms)}{frame}"
             )
-    for runtime in RUNTIMES:
-        plain, rewritten = (record.measurement(f"{n} {runtime}") for n in ("plain", "rewritten"))
-        if plain.latency and rewritten.latency:
-            ratio = plain.latency.median_ms / rewritten.latency.median_ms
-            click.echo(f"{runtime}: plain / rewritten = {ratio:.2f}x")
+    plain = {item.runtime: item.latency for item in record.measurements if "plain" in item.name}
+    for item in record.measurements:
+        base = plain[item.runtime]
+        if "rewritten" in item.name and base and item.latency:
+            ratio = base.median_ms / item.latency.median_ms
+            click.echo(f"plain / {item.name} = {ratio:.2f}x")
     frames = [item for item in record.measurements if item.frame]
     if frames and frames[0].frame:
         best = min(frames, key=lambda item: item.frame.total.median_ms if item.frame else 0)

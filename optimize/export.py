@@ -15,6 +15,7 @@ from .. import __version__
 from ..calibration.sampling import choose_images
 from ..common.errors import CheckFailedError, InputError
 from ..common.files import atomic_path, sha256_file
+from ..common.sizes import MIN_SIDE_PX
 from ..data.contract import Contract, InputKind, OutputKind
 from ..data.loader import prepare
 from ..data.spec import open_dataset
@@ -31,7 +32,6 @@ OPSETS = (17, 18, 20)
 # 17 is the lowest with LayerNormalization as one operator and the highest that TensorRT 8.5/8.6
 # and ONNX Runtime's blocked Resize take: docs/decisions/0003-opset-17.md has the measurement.
 DEFAULT_OPSET = 17
-SMALLEST_SIDE_PX = 32
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def _refuse_bad_request(
 ) -> None:
     if opset not in OPSETS:
         raise InputError(f"Expected an opset of {OPSETS}, but got {opset}.")
-    if size_px is not None and min(size_px) < SMALLEST_SIDE_PX:
+    if size_px is not None and min(size_px) < MIN_SIDE_PX:
         raise InputError(
-            f"Expected both sides of the input to be at least {SMALLEST_SIDE_PX} px "
+            f"Expected both sides of the input to be at least {MIN_SIDE_PX} px "
             f"(the encoder divides by 32), but got {size_px[0]}x{size_px[1]}."
         )
     if batch < 1 or (dynamic and batch != 1):
@@ -124,9 +124,9 @@ def _contract(
     output_kind: OutputKind,
 ) -> Contract:
     sized = contract if size_px is None else contract.with_size(*size_px)
-    if min(sized.size_px) < SMALLEST_SIDE_PX:
+    if min(sized.size_px) < MIN_SIDE_PX:
         raise InputError(
-            f"Expected a model input of at least {SMALLEST_SIDE_PX} px, but the checkpoint says "
+            f"Expected a model input of at least {MIN_SIDE_PX} px, but the checkpoint says "
             f"{sized.size_px}: pass --size HEIGHTxWIDTH."
         )
     return replace(sized, input=input_kind, output=output_kind)

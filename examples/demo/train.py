@@ -172,6 +172,9 @@ def readme_of(plan: Plan, model: SegFormer, iou: NDArray[np.float64], minutes: f
     rows = [f"| {n} | {v:.2%} |" for n, v in zip(SCENE_CLASSES, iou.tolist(), strict=True)]
     return "\n".join(
         [
+            "---",
+            "license: apache-2.0",
+            "---",
             "# The demo's checkpoint",
             "",
             f"A SegFormer of {parameters:,} parameters, trained on procedural road scenes "

@@ -24,6 +24,7 @@ from .hf_config import (
 from .hf_keys import hub_name, to_canonical
 from .hf_preprocessor import read_preprocessing
 from .messages import listed
+from .model_card import read_card
 from .palettes import Palette, palette_for
 from .tensors import Weights, as_float32, find_weights
 
@@ -59,7 +60,7 @@ def _read(
     named = to_canonical(weights.read() if stored is None else stored, str(folder))
     tensors, dtypes = as_float32(named, str(folder))
     channels = _output_channels(tensors, folder)
-    origin = Provenance("hf", source, weights.sha256(), _licence_note(config, source))
+    origin = Provenance("hf", source, weights.sha256(), _licence_note(config, source, folder))
     spec = spec_from_config(config, channels, origin)
     contract, notes = _contract(config, folder, channels)
     notes = numeric_notes(config) + notes + _dtype_notes(dtypes)
@@ -147,14 +148,18 @@ def _dtype_notes(dtypes: set[str]) -> tuple[str, ...]:
     return (f"weights are stored as {', '.join(sorted(dtypes))}; computed in float32",)
 
 
-def _licence_note(config: Json, source: str) -> str:
+def _licence_note(config: Json, source: str, folder: Path) -> str:
     """Weights of NVIDIA, and what was fine-tuned from them, are not for commercial use."""
-    ancestry = (source, str(config.get("_name_or_path", "")))
+    card = read_card(folder)
+    ancestry = (source, str(config.get("_name_or_path", "")), *card.ancestors)
     if any(re.match(r"nvidia/|.*models--nvidia--", name) for name in ancestry):
         return (
             "These weights come from NVIDIA's SegFormer checkpoints (NVIDIA Source Code License): "
             "research and evaluation only, no commercial use."
         )
+    if card.licence:
+        parents = ", ".join(card.ancestors) or "none"
+        return f"The model card states the licence {card.licence} (base model: {parents})."
     return (
         "Origin of the weights unknown: what was fine-tuned from NVIDIA's SegFormer checkpoints "
         "is for non-commercial use only; check before you ship."

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ...common.errors import InputError
 from .messages import one_line
+from .model_card import CARD
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILE_SUFFIXES = (".onnx", ".json", ".yaml", ".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-_CONFIGS = ["config.json", "preprocessor_config.json"]
+_CONFIGS = ["config.json", "preprocessor_config.json", CARD]
 _SAFE = ["model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"]
 

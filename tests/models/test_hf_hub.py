@@ -40,7 +40,7 @@ def _hub(monkeypatch: pytest.MonkeyPatch, content: Path) -> Hub:
 def test_a_hub_id_is_downloaded_without_what_is_not_needed(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("pytorch_model.bin", "tf_model.h5", "README.md", "model.fp16.safetensors"):
+    for name in ("pytorch_model.bin", "tf_model.h5", "notes.md", "model.fp16.safetensors"):
         (tiny / name).write_bytes(b"x")
     hub = _hub(monkeypatch, tiny)
     checkpoint = load_checkpoint("someone/segformer")

@@ -143,6 +143,21 @@ def test_weights_that_descend_from_nvidia_say_so(tiny: Path, edit_json: EditJson
     assert "no commercial use" in note and note != neutral
 
 
+@pytest.mark.parametrize(
+    ("front", "expected"),
+    [
+        ("license: apache-2.0", "licence apache-2.0 (base model: none)"),
+        ("license: other\nlicense_name: street-1\nbase_model: me/mine", "licence street-1 (base"),
+        ("license: mit\nbase_model: [nvidia/mit-b0]", "no commercial use"),
+        ("license: [", "unknown"),
+        ("- a list", "unknown"),
+    ],
+)
+def test_the_model_card_is_read(tiny: Path, front: str, expected: str) -> None:
+    (tiny / "README.md").write_text(f"---\n{front}\n---\n# Mine\n", encoding="utf-8")
+    assert expected in load_checkpoint(tiny).spec.provenance.licence_note
+
+
 def test_what_looks_like_a_checkpoint(tiny: Path, tmp_path: Path) -> None:
     onnx = tmp_path / "m.onnx"
     onnx.write_bytes(b"x")

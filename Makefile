@@ -12,7 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/.segship-installed
 
-.PHONY: setup demo demo-checkpoint test test-slow check style lock clean help
+.PHONY: setup demo demo-checkpoint test check style lock clean help
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
@@ -37,10 +37,7 @@ demo-checkpoint: setup  ## Train the demo's checkpoint again, into runs/demo-che
 	$(BIN)/python examples/demo/train.py -o runs/demo-checkpoint
 
 test: check  ## Everything CI runs: linters, types, tests, doctests, README commands
-	$(BIN)/python -m pytest -q -m "not slow"
-
-test-slow: setup  ## The minutes-long proofs (performance claims, large variants)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q
 
 check: setup  ## Lint, format check and strict types
 	$(BIN)/python -m ruff check .

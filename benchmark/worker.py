@@ -112,6 +112,8 @@ class Worker:
         from ..runtimes.labels import labels_from_output
         from .opened import segmentation_output
 
+        if postprocess == "dense-torch":
+            _limit_torch(session.threads)
         data = base64.b64decode(image)
         parts: dict[str, list[float]] = {name: [] for name in (*PARTS, "total")}
         for _ in range(runs):
@@ -159,6 +161,13 @@ def claim_stdout() -> TextIO:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return channel
+
+
+def _limit_torch(threads: int) -> None:
+    """Give torch's post-processing as many threads as the session has."""
+    import torch
+
+    torch.set_num_threads(threads)
 
 
 def _ms_since(start: float) -> float:

@@ -14,7 +14,7 @@ import pytest
 
 from segship.benchmark.process import WorkerProcess
 from segship.benchmark.turn import open_in, open_turn
-from segship.benchmark.worker import PARTS
+from segship.benchmark.worker import PARTS, Worker
 from segship.common.errors import CheckFailedError, InputError
 from segship.data.scenes import Scenes
 
@@ -52,6 +52,27 @@ def test_frame_is_split_into_parts_that_add_up(worker: WorkerProcess, tiny: Tiny
     assert set(times) == {*PARTS, "total"}
     parts = np.sum([times[name] for name in PARTS], axis=0)
     assert np.allclose(parts, times["total"], rtol=0, atol=1e-6)  # float sums of the same marks
+
+
+def test_torch_gets_the_candidates_threads_for_its_post_processing(tiny: Tiny) -> None:
+    import base64
+
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        here = Worker()
+        here.open(
+            source=tiny().candidate.source, runtime="onnxruntime", precision="fp32", threads=1
+        )
+        image = base64.b64encode(Scenes(1).image_bytes(0)).decode()
+        here.frame(image=image, runs=1, size_px=None, postprocess="sparse")
+        assert torch.get_num_threads() == 2
+        here.frame(image=image, runs=1, size_px=None, postprocess="dense-torch")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_dynamic_model_takes_another_size_and_batch_a_static_one_refuses(

@@ -29,8 +29,8 @@ from .parity import Parity, check_parity
 from .wrapper import ExportModule, output_axes
 
 OPSETS = (17, 18, 20)
-# 17 is the lowest with LayerNormalization as one operator and the highest that TensorRT 8.5/8.6
-# and ONNX Runtime's blocked Resize take: docs/decisions/0003-opset-17.md has the measurement.
+# 17 is the lowest with LayerNormalization as one operator and the highest that TensorRT 8.6 and
+# ONNX Runtime's blocked Resize take: docs/decisions/0003-opset-17.md has the measurement.
 DEFAULT_OPSET = 17
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ from segship.models.spec import HeadSpec, ModelSpec
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what segship remembers (the faster runtime) out of the user's cache, children too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""
@@ -26,7 +35,7 @@ def repository() -> Path:
 def shared_dir() -> Path:
     """The folder of real checkpoints and data beside the checkout; the product never needs it."""
     folder = REPOSITORY.parent / "shared"
-    if not (folder / "checkpoints").is_dir():
+    if not (folder / "checkpoints").is_dir() or not (folder / "camvid").is_dir():
         pytest.skip("needs the real checkpoint and CamVid in ../shared")
     return folder
 

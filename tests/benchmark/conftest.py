@@ -19,7 +19,6 @@ from segship.models.spec import HeadSpec, ModelSpec
 from segship.runtimes.artifact import CONTRACT_KEY, LINEAGE_KEY, Lineage
 
 SIZE_PX = (64, 96)
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
 
 @dataclass(frozen=True)
@@ -115,11 +114,3 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TinyModel]:
         return made[name]
 
     return get
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder with the reference checkpoint and CamVid, or a skip."""
-    if not (SHARED / "checkpoints").is_dir() or not (SHARED / "camvid").is_dir():
-        pytest.skip(f"the reference data is not at {SHARED}")
-    return SHARED

@@ -162,17 +162,17 @@ def test_wrong_input_is_refused_before_anything_runs(tiny: Tiny, tmp_path: Path)
         evaluate([replace(tiny().candidate, size_px=(32, 32))], "scenes:1", progress=False)
 
 
-def independent_matrix(shared: Path, images: int) -> np.ndarray:
+def independent_matrix(shared_dir: Path, images: int) -> np.ndarray:
     """Confusion of the reference checkpoint on CamVid val from the PNG files: PIL and torch only.
 
     The network's numbers come from the reference model; nothing of data/, runtimes/ or benchmark/.
     """
-    model = load_checkpoint(shared / "checkpoints" / "segformer-b0-camvid").model
+    model = load_checkpoint(shared_dir / "checkpoints" / "segformer-b0-camvid").model
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     matrix = np.zeros((CAMVID_CLASSES, CAMVID_CLASSES), np.int64)
-    for path in sorted((shared / "camvid" / "val").glob("*.jpg"))[:images]:
+    for path in sorted((shared_dir / "camvid" / "val").glob("*.jpg"))[:images]:
         image = np.asarray(Image.open(path).convert("RGB"), np.float64)
-        truth = np.asarray(Image.open(shared / "camvid" / "valannot" / f"{path.stem}.png"))
+        truth = np.asarray(Image.open(shared_dir / "camvid" / "valannot" / f"{path.stem}.png"))
         pixels = ((image / 255 - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
         with torch.no_grad():
             logits = model(torch.from_numpy(pixels))["segmentation"]
@@ -192,24 +192,29 @@ def miou_of(matrix: np.ndarray) -> float:
     return float((hits[union > 0] / union[union > 0]).mean())
 
 
-def reference_candidate(shared: Path) -> Candidate:
-    return Candidate(str(shared / "checkpoints" / "segformer-b0-camvid"), "torch")
+def reference_candidate(shared_dir: Path) -> Candidate:
+    return Candidate(str(shared_dir / "checkpoints" / "segformer-b0-camvid"), "torch")
 
 
-def test_reference_miou_equals_an_independent_computation(shared: Path) -> None:
+def test_reference_miou_equals_an_independent_computation(shared_dir: Path) -> None:
     record = evaluate(
-        [reference_candidate(shared)], f"camvid:{shared / 'camvid'}@val", limit=4, progress=False
+        [reference_candidate(shared_dir)],
+        f"camvid:{shared_dir / 'camvid'}@val",
+        limit=4,
+        progress=False,
     )
     accuracy = record.measurements[0].accuracy
     assert accuracy is not None
-    matrix = independent_matrix(shared, 4)
+    matrix = independent_matrix(shared_dir, 4)
     assert accuracy.miou == pytest.approx(miou_of(matrix), abs=1e-4)  # float32 ties, issue 2
     assert np.abs(np.array(accuracy.confusion) - matrix).sum() <= 1e-4 * matrix.sum()
 
 
-def test_every_form_has_the_readmes_miou_on_all_101_images(shared: Path, tmp_path: Path) -> None:
+def test_every_form_has_the_readmes_miou_on_all_101_images(
+    shared_dir: Path, tmp_path: Path
+) -> None:
     """The proof of issue 2: torch, plain and rewritten ONNX on both runtimes, every pixel."""
-    torch_form = reference_candidate(shared)
+    torch_form = reference_candidate(shared_dir)
     for name, fold in (("plain", False), ("rewritten", True)):
         export(torch_form.source, tmp_path / f"{name}.onnx", fold=fold)
     forms = [
@@ -217,8 +222,8 @@ def test_every_form_has_the_readmes_miou_on_all_101_images(shared: Path, tmp_pat
         for name in ("plain", "rewritten")
         for runtime in ("onnxruntime", "openvino")
     ]
-    record = evaluate([torch_form, *forms], f"camvid:{shared / 'camvid'}@val", progress=False)
-    independent = miou_of(independent_matrix(shared, 101))
+    record = evaluate([torch_form, *forms], f"camvid:{shared_dir / 'camvid'}@val", progress=False)
+    independent = miou_of(independent_matrix(shared_dir, 101))
     for item in record.measurements:
         assert item.accuracy is not None and item.accuracy.images == 101
         assert item.accuracy.miou == pytest.approx(independent, abs=1e-4)

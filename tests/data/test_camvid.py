@@ -14,7 +14,6 @@ from segship.common.errors import InputError
 from segship.data.contract import Contract
 from segship.data.spec import open_dataset
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "camvid"
 LABELS = np.array([[0, 10, 11], [3, 4, 5]], np.uint8)
 
 
@@ -24,13 +23,6 @@ def small(write_pair: Callable[..., Path]) -> Path:
         for name in ("b", "a"):
             root: Path = write_pair(name, LABELS, images=split, masks=f"{split}annot")
     return root
-
-
-@pytest.fixture
-def shared() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip("CamVid is not shared on this machine (../shared/camvid)")
-    return SHARED
 
 
 def test_a_split_is_read_in_order_of_names(small: Path) -> None:
@@ -86,22 +78,22 @@ def test_a_model_of_other_classes_is_refused(small: Path) -> None:
 
 
 @pytest.mark.parametrize(("split", "images"), [("train", 367), ("val", 101)])
-def test_the_real_splits_are_whole(shared: Path, split: str, images: int) -> None:
-    dataset = open_dataset(f"camvid:{shared}@{split}")
+def test_the_real_splits_are_whole(shared_dir: Path, split: str, images: int) -> None:
+    dataset = open_dataset(f"camvid:{shared_dir / 'camvid'}@{split}")
     assert len(dataset) == images
     assert dataset.classes[:4] == ("sky", "building", "pole", "road")
     assert dataset.palette[3] == (128, 64, 128)
 
 
-def test_the_real_labels_are_those_of_the_png_files(shared: Path) -> None:
-    dataset = open_dataset(f"camvid:{shared}@val")
+def test_the_real_labels_are_those_of_the_png_files(shared_dir: Path) -> None:
+    dataset = open_dataset(f"camvid:{shared_dir / 'camvid'}@val")
     found = np.zeros(256, np.int64)
     for index in range(len(dataset)):
         sample = dataset.sample(index)
         assert sample.image.shape == (360, 480, 3)
         found += np.bincount(sample.labels.ravel(), minlength=256)
     expected = np.zeros(256, np.int64)
-    for file in (shared / "valannot").glob("*.png"):
+    for file in (shared_dir / "camvid" / "valannot").glob("*.png"):
         with Image.open(file) as picture:
             expected += np.array(picture.histogram())
     assert np.array_equal(found, expected)
@@ -109,8 +101,8 @@ def test_the_real_labels_are_those_of_the_png_files(shared: Path) -> None:
     assert not expected[12:].any()
 
 
-def test_the_real_images_are_those_of_the_files(shared: Path) -> None:
-    dataset = open_dataset(f"camvid:{shared}@val")
+def test_the_real_images_are_those_of_the_files(shared_dir: Path) -> None:
+    dataset = open_dataset(f"camvid:{shared_dir / 'camvid'}@val")
     sample = dataset.sample(100)
     assert sample.image_path is not None
     with Image.open(sample.image_path) as picture:

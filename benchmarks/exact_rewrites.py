@@ -27,7 +27,8 @@ from segship.models.segformer import SegFormer
 from segship.models.spec import variant_spec
 from segship.optimize.export import DEFAULT_OPSET, OPSETS, export
 
-RUNTIMES = ("onnxruntime", "openvino")
+RUNTIMES = (("onnxruntime", "fp32"), ("openvino", "fp32"))
+BF16 = ("openvino", "bf16")
 
 
 @click.command()
@@ -38,6 +39,7 @@ RUNTIMES = ("onnxruntime", "openvino")
     "--opset", "opsets", type=click.Choice(OPSETS), multiple=True, default=[DEFAULT_OPSET]
 )
 @click.option("--frame-image", type=click.Path(path_type=Path), help="Encoded image for frames.")
+@click.option("--bf16", is_flag=True, help="OpenVINO in BF16 too, on a CPU that has it.")
 @click.option("--threads", type=int, help="Physical cores by default.")
 @click.option("--rounds", type=int, default=20, show_default=True)
 @click.option("--budget", "budget_s", type=float, default=180.0, help="Seconds of sampling.")
@@ -48,6 +50,7 @@ def main(
     size: tuple[int, int],
     opsets: tuple[int, ...],
     frame_image: Path | None,
+    bf16: bool,
     threads: int | None,
     rounds: int,
     budget_s: float,
@@ -56,7 +59,7 @@ def main(
     """Export both graphs, measure both runtimes, print the ratios."""
     source = load_checkpoint(checkpoint) if checkpoint else random_checkpoint(variant)
     with tempfile.TemporaryDirectory() as folder:
-        candidates = export_both(source, Path(folder), size, opsets)
+        candidates = export_both(source, Path(folder), size, opsets, bf16)
         record = benchmark(
             candidates,
             frame_image=frame_image if checkpoint else None,
@@ -83,7 +86,11 @@ def random_checkpoint(variant: str) -> Checkpoint:
 
 
 def export_both(
-    source: Checkpoint, folder: Path, size_px: tuple[int, int], opsets: tuple[int, ...]
+    source: Checkpoint,
+    folder: Path,
+    size_px: tuple[int, int],
+    opsets: tuple[int, ...],
+    bf16: bool = False,
 ) -> list[Candidate]:
     """Export plain and rewritten graphs; the plain one gets the usual dense post-processing."""
     graphs = [("plain", False, opsets[0], "dense-torch")]
@@ -94,8 +101,14 @@ def export_both(
         report = export(source, path, size_px=size_px, fold=fold, opset=opset)
         click.echo(f"{source.spec.variant} {name}, opset {opset}: {report.parity}")
         candidates += [
-            Candidate(str(path), runtime, "fp32", f"{name} {runtime} {opset}", postprocess=post)
-            for runtime in RUNTIMES
+            Candidate(
+                str(path),
+                runtime,
+                precision,
+                f"{name} {runtime} {precision} {opset}",
+                postprocess=post,
+            )
+            for runtime, precision in (*RUNTIMES, *([BF16] if bf16 else []))
         ]
     return candidates
 
@@ -108,12 +121,16 @@ def print_ratios(record: Record) -> None:
         latency = item.latency
         if latency:
             click.echo(
-                f"{item.name:24s} median {latency.median_ms:7.1f} ms  IQR {latency.iqr_ms:5.1f}"
+                f"{item.name:30s} median {latency.median_ms:7.1f} ms  IQR {latency.iqr_ms:5.1f}"
                 f"  n {len(latency.samples_ms)}{frame}"
             )
-    plain = {item.runtime: item.latency for item in record.measurements if "plain" in item.name}
+    plain = {
+        (item.runtime, item.precision): item.latency
+        for item in record.measurements
+        if "plain" in item.name
+    }
     for item in record.measurements:
-        base = plain[item.runtime]
+        base = plain[item.runtime, item.precision]
         if "rewritten" in item.name and base and item.latency:
             ratio = base.median_ms / item.latency.median_ms
             click.echo(f"plain / {item.name} = {ratio:.2f}x")

@@ -62,7 +62,11 @@ class Contract:
     0..255, channels in `channel_order`, layout (B,3,H,W) for both input kinds. `ignore_index` is
     the label that is never scored. `threshold` is set for one-class heads: a pixel is foreground
     where sigmoid(logit) > threshold. `reduce_labels` says that raw label 0 means "ignore" and
-    the others are shifted down by one (ADE20K).
+    the others are shifted down by one (ADE20K). `label_map` holds pairs (label in the data,
+    label of the model) for data of another label space; labels it does not list are ignored.
+
+    A head called "depth" returns `depth_scale` times the depth of the data set; with `depth_abs`
+    its sign means nothing and is dropped. `depth_range` bounds the colour map of its pictures.
     """
 
     size_px: tuple[int, int] = (512, 512)
@@ -82,6 +86,9 @@ class Contract:
     label_map: tuple[tuple[int, int], ...] = ()
     threshold: float | None = None
     heads: tuple[str, ...] = ("segmentation",)
+    depth_scale: float = 1.0
+    depth_abs: bool = False
+    depth_range: tuple[float, float] = (0.0, 4.0)
     version: int = CONTRACT_VERSION
 
     def __post_init__(self) -> None:
@@ -91,6 +98,11 @@ class Contract:
         if min(self.std) <= 0 or self.scale <= 0:
             raise InputError(
                 f"Expected positive std and scale, but got {self.std} and {self.scale}."
+            )
+        if self.depth_scale <= 0 or self.depth_range[0] >= self.depth_range[1]:
+            raise InputError(
+                f"Expected a positive depth_scale and a rising depth_range, but got "
+                f"{self.depth_scale} and {self.depth_range}."
             )
         if self.palette and len(self.palette) != len(self.classes):
             raise InputError(

@@ -156,9 +156,14 @@ class DecodeHead(nn.Module):
         """Build `head` on the encoder `spec` describes."""
         super().__init__()
         self.branch_relu = head.kind is HeadKind.BRANCH_RELU
+        self.norm_after_relu = head.norm_after_relu
         self.align_corners = head.align_corners
-        self.project = nn.ModuleList(nn.Linear(width, head.width) for width in spec.widths)
         stages = len(spec.widths)
+        self.project = nn.ModuleList(
+            nn.Linear(width, head.width, bias=not self.branch_relu) for width in spec.widths
+        )
+        if self.branch_relu:
+            self.branch_bn = nn.ModuleList(nn.BatchNorm2d(head.width) for _ in range(stages))
         self.fuse = nn.Conv2d(stages * head.width, head.width, 1, bias=head.fuse_bias)
         self.bn = nn.BatchNorm2d(head.width)
         self.classifier = nn.Conv2d(head.width, head.classes, 1)
@@ -166,15 +171,20 @@ class DecodeHead(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Four maps (B,C_i,H_i,W_i) → logits (B,K,H_0,W_0)."""
         size = features[0].shape[2:]
-        branches = []
-        for feature, project in zip(features, self.project, strict=True):
-            tokens = project(tokens_from_map(feature))
-            branch = map_from_tokens(tokens, feature.shape[2], feature.shape[3])
-            branch = branch.relu() if self.branch_relu else branch
-            branches.append(upsample(branch, size, self.align_corners))
-        fused = self.bn(self.fuse(torch.cat(branches[::-1], dim=1))).relu()
+        branches = [
+            upsample(self.branch(stage, feature), size, self.align_corners)
+            for stage, feature in enumerate(features)
+        ]
+        fused = self.fuse(torch.cat(branches[::-1], dim=1))
+        fused = self.bn(fused.relu()) if self.norm_after_relu else self.bn(fused).relu()
         logits: Tensor = self.classifier(fused)
         return logits
+
+    def branch(self, stage: int, feature: Tensor) -> Tensor:
+        """Project the map of one stage at its own resolution: (B,C_i,h,w) → (B,D,h,w)."""
+        tokens = self.project[stage](tokens_from_map(feature))
+        branch = map_from_tokens(tokens, feature.shape[2], feature.shape[3])
+        return self.branch_bn[stage](branch).relu() if self.branch_relu else branch
 
 
 class SegFormer(nn.Module):

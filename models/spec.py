@@ -15,7 +15,7 @@ class HeadKind(str, Enum):
     """How a head projects each stage before fusing them."""
 
     LINEAR = "linear"  # HF, NVlabs, TAO, SMP: the projection is affine, so the head folds whole
-    BRANCH_RELU = "branch-relu"  # mmsegmentation: BN + ReLU per stage; only the fuse moves
+    BRANCH_RELU = "branch-relu"  # mmsegmentation: no bias, BN + ReLU per stage; only the fuse moves
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,10 @@ class Eps:
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """One decode head: `width` is D, `classes` its output channels (1 for depth)."""
+    """One decode head: `width` is D, `classes` its output channels (1 for depth).
+
+    `norm_after_relu` puts the BatchNorm of the fuse behind the ReLU (Zuppichini's tutorial).
+    """
 
     name: str = "segmentation"
     classes: int = 19
@@ -41,6 +44,7 @@ class HeadSpec:
     kind: HeadKind = HeadKind.LINEAR
     align_corners: bool = False
     fuse_bias: bool = False
+    norm_after_relu: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ BatchNorm:
         = ReLU(Σ_i U_i((s∘F_i W_i) x_i) + β + s∘(f − μ) + Σ_i s∘F_i b_i)
 
 One 1×1 convolution per stage at the stage's own resolution, no concat, no BatchNorm. Where a
-branch has its own ReLU (mmsegmentation) only F_i moves before the up-sampling. Products are
-formed in float64.
+branch has its own BatchNorm and ReLU (mmsegmentation) the BatchNorm folds into W_i and only F_i
+moves before the up-sampling. Where the BatchNorm follows the ReLU (Zuppichini) it folds into the
+classifier instead. Products are formed in float64.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..models.segformer import DecodeHead, SegFormer, map_from_tokens, tokens_from_map, upsample
+from ..models.segformer import DecodeHead, SegFormer, upsample
 from .passes import PassResult
 
 
@@ -34,10 +35,10 @@ class FoldedHead(nn.Module):
         self.branch_relu = head.branch_relu
         weights, bias = _folded_weights(head)
         if self.branch_relu:
-            self.branches = head.project
+            self.branches = nn.ModuleList(_folded_branches(head))
         self.stages = nn.ModuleList(_convolution(weight, None) for weight in weights)
         self.stages[0].bias = nn.Parameter(bias.float())
-        self.classifier = head.classifier
+        self.classifier = _folded_classifier(head) if head.norm_after_relu else head.classifier
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Four maps (B,C_i,H_i,W_i) → logits (B,K,H_0,W_0)."""
@@ -51,8 +52,7 @@ class FoldedHead(nn.Module):
 
     def _stage(self, index: int, feature: Tensor) -> Tensor:
         if self.branch_relu:
-            tokens = self.branches[index](tokens_from_map(feature)).relu()
-            feature = map_from_tokens(tokens, feature.shape[2], feature.shape[3])
+            feature = self.branches[index](feature).relu()
         out: Tensor = self.stages[index](feature)
         return out
 
@@ -80,11 +80,7 @@ class FoldHeads:
 
 def _folded_weights(head: DecodeHead) -> tuple[list[Tensor], Tensor]:
     """Return one (D,C_i) weight per stage and the shared bias (D), in float64."""
-    bn = head.bn
-    if bn.running_var is None or bn.running_mean is None:  # pragma: no cover - canonical has both
-        raise TypeError("BatchNorm without running statistics cannot be folded")
-    scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
-    bias = bn.bias.double() - scale * bn.running_mean.double()
+    scale, bias = _identity(head) if head.norm_after_relu else _affine(head.bn)
     if head.fuse.bias is not None:
         bias = bias + scale * head.fuse.bias.double()
     fuse = head.fuse.weight.double().flatten(1)
@@ -99,6 +95,40 @@ def _folded_weights(head: DecodeHead) -> tuple[list[Tensor], Tensor]:
         weights.append(scaled @ linear.weight.double())
         bias = bias + scaled @ linear.bias.double()
     return weights, bias.detach()
+
+
+def _affine(bn: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return scale and shift (D) of a BatchNorm in evaluation mode, in float64."""
+    norm = cast(nn.BatchNorm2d, bn)
+    if norm.running_var is None or norm.running_mean is None:  # pragma: no cover - canonical has
+        raise TypeError("BatchNorm without running statistics cannot be folded")
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    return scale, norm.bias.double() - scale * norm.running_mean.double()
+
+
+def _identity(head: DecodeHead) -> tuple[Tensor, Tensor]:
+    ones = torch.ones(head.fuse.out_channels, dtype=torch.float64)
+    return ones, torch.zeros_like(ones)
+
+
+def _folded_branches(head: DecodeHead) -> list[nn.Conv2d]:
+    """Return one 1×1 convolution per stage that projects and normalises."""
+    branches = []
+    for projection, norm in zip(head.project, head.branch_bn, strict=True):
+        scale, shift = _affine(norm)
+        weight = scale[:, None] * cast(nn.Linear, projection).weight.double()
+        branches.append(_convolution(weight, shift))
+    return branches
+
+
+def _folded_classifier(head: DecodeHead) -> nn.Conv2d:
+    """Return the classifier with the BatchNorm in front of it folded in."""
+    scale, shift = _affine(head.bn)
+    weight = head.classifier.weight.double().flatten(1)
+    bias = weight @ shift
+    if head.classifier.bias is not None:
+        bias = bias + head.classifier.bias.double()
+    return _convolution(weight * scale, bias)
 
 
 def _convolution(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..common.errors import InputError
 from ..common.files import sha256_file
@@ -22,12 +23,14 @@ class Sample:
     """One image with its labels.
 
     `image` is RGB (H,W,3) uint8, `labels` (H,W) uint8, or int32 where a label is above 255.
+    `depth` (H,W) float32 is in the data set's unit, 0 where it is not known; None without depth.
     """
 
     name: str
     image_path: Path | None
     image: Image8
     labels: Labels
+    depth: NDArray[np.float32] | None = None
 
 
 class Dataset(ABC):
@@ -35,6 +38,7 @@ class Dataset(ABC):
 
     `classes` and `palette` are empty where neither the data nor the contract states them.
     `notes` says what was decided about the files (masks of 0 and 255 read as two classes, …).
+    With `has_depth` every sample has depth; without `has_labels` every label is an ignored one.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Dataset(ABC):
     palette: Palette
     ignore_index: int
     notes: tuple[str, ...] = ()
+    has_depth: bool = False
+    has_labels: bool = True
 
     @abstractmethod
     def __len__(self) -> int:

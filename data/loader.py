@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import InputError
@@ -25,7 +26,8 @@ _READY_AHEAD = 2  # samples that may wait finished, beyond the ones being worked
 class Prepared:
     """A sample and its input: `pixels` (1,3,H,W) as the contract says.
 
-    `image` (h,w,3) uint8 and `labels` (h,w) have the stored size.
+    `image` (h,w,3) uint8, `labels` (h,w) and `depth` (h,w) float32 have the stored size; `depth`
+    is None for data without depth, 0 where it is not known.
     """
 
     index: int
@@ -33,6 +35,7 @@ class Prepared:
     pixels: NDArray[Any]
     labels: Labels
     image: Image8
+    depth: NDArray[np.float32] | None = None
 
 
 def prefetch(
@@ -70,7 +73,7 @@ def prepare(dataset: Dataset, index: int, contract: Contract) -> Prepared:
     """Read one sample and preprocess its image."""
     sample = dataset.sample(index)
     pixels = preprocess(sample.image, contract)
-    return Prepared(index, sample.name, pixels, sample.labels, sample.image)
+    return Prepared(index, sample.name, pixels, sample.labels, sample.image, sample.depth)
 
 
 def _in_order(

@@ -36,6 +36,7 @@ def identify(candidate: Candidate, contract: Contract) -> Measurement:
         gmacs=gmacs,
         contract=json.loads(contract.to_json()),
         lineage=_plain(asdict(artifact.lineage)),
+        warnings=artifact.lineage.assumptions,
     )
 
 

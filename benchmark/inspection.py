@@ -112,5 +112,5 @@ def _inspect_onnx(source: str, size_px: tuple[int, int] | None) -> Inspection:
         contract=artifact.contract,
         passes=lineage.passes,
         licence_note=lineage.licence_note,
-        notes=(),
+        notes=lineage.assumptions,
     )

@@ -40,6 +40,7 @@ class Lineage:
     calibration_sha256: str = ""
     licence_note: str = ""
     tool_versions: dict[str, str] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()  # what nobody stated and segship took for granted
 
     def to_json(self) -> str:
         """Return the lineage as one line of JSON."""
@@ -50,7 +51,8 @@ class Lineage:
         """Rebuild a lineage from `to_json` output."""
         values: dict[str, Any] = json.loads(text)
         notes = (PassNote(n["name"], n["changed"], tuple(n["notes"])) for n in values["passes"])
-        return Lineage(**{**values, "passes": tuple(notes)})
+        assumed = tuple(values.get("assumptions", ()))
+        return Lineage(**{**values, "passes": tuple(notes), "assumptions": assumed})
 
 
 @dataclass(frozen=True)

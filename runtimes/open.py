@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -44,7 +44,9 @@ def load_artifact(path: str | Path, contract: Contract | None = None) -> Artifac
 
     Args:
         path: an ONNX file, a checkpoint folder or file, or a hub id.
-        contract: how to use an ONNX file that segship did not write; overrides the file's own.
+        contract: how to use an ONNX file; overrides the file's own. Without one and without a
+            contract inside, the shapes and the sidecar `FILE.onnx.segship.yaml` say it, and
+            `lineage.assumptions` states what was taken for granted.
 
     Raises:
         InputError: the path is missing, is neither, is damaged, or is no segmentation model.
@@ -53,9 +55,12 @@ def load_artifact(path: str | Path, contract: Contract | None = None) -> Artifac
         return _checkpoint_artifact(path)
     file, found = Path(path), read_onnx_file(Path(path))
     _refuse_other_models(file, found)
-    contract = contract or _embedded_contract(file, found)
+    lineage = _embedded_lineage(file, found)
+    if contract is None:
+        contract, assumed = _contract_of(file, found)
+        lineage = replace(lineage, assumptions=(*lineage.assumptions, *assumed))
     _refuse_other_outputs(file, found, contract)
-    return Artifact(file, "onnx", contract, _embedded_lineage(file, found), sha256_file(file))
+    return Artifact(file, "onnx", contract, lineage, sha256_file(file))
 
 
 def open_session(
@@ -177,13 +182,22 @@ def _checkpoint_artifact(source: str | Path) -> Artifact:
     return Artifact(found.path, "checkpoint", found.contract, lineage, origin.sha256)
 
 
-def _embedded_contract(path: Path, file: OnnxFile) -> Contract:
-    if CONTRACT_KEY not in file.metadata:
+def _contract_of(path: Path, file: OnnxFile) -> tuple[Contract, tuple[str, ...]]:
+    """Return the embedded contract, else what shapes suggest, each as the sidecar corrects it."""
+    from ..models.checkpoints.settings import apply_to_contract, read_sidecar
+    from .foreign_onnx import assumed_contract, assumptions
+
+    settings = read_sidecar(path)
+    if settings.spec:
         raise InputError(
-            f"Expected an ONNX file with a segship contract, but {path} has none: export it with "
-            "segship export, or give load_artifact a contract."
+            f"Expected only what concerns pixels and labels in {settings.origin}, but "
+            f"{', '.join(settings.spec)} change a network, and {path} is built already."
         )
-    return Contract.from_json(file.metadata[CONTRACT_KEY])
+    if CONTRACT_KEY in file.metadata:
+        embedded = Contract.from_json(file.metadata[CONTRACT_KEY])
+        return apply_to_contract(embedded, settings), settings.notes()
+    contract = assumed_contract(path, file, settings.contract)
+    return contract, (*assumptions(path, contract, settings.contract), *settings.notes())
 
 
 def _embedded_lineage(path: Path, file: OnnxFile) -> Lineage:

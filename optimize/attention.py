@@ -25,7 +25,10 @@ class FusedAttention(nn.Module):
         if self.reduces:
             self.sr, self.sr_norm = attention.sr, attention.sr_norm
         scale = self.head_dim**-0.5
-        self.q = _linear(attention.q.weight.double() * scale, attention.q.bias.double() * scale)
+        weight, bias = attention.q.weight, attention.q.bias
+        self.q = _linear(
+            (weight.double() * scale).to(weight.dtype), (bias.double() * scale).to(bias.dtype)
+        )
         self.kv = _linear(
             torch.cat([attention.k.weight, attention.v.weight]),
             torch.cat([attention.k.bias, attention.v.bias]),
@@ -68,8 +71,8 @@ class FuseAttention:
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """Return a linear layer with the given (out,in) weight and (out) bias, in float32."""
+    """Return a linear layer with the given (out,in) weight and (out) bias."""
     layer = nn.Linear(weight.shape[1], weight.shape[0])
-    layer.weight = nn.Parameter(weight.detach().float().contiguous())
-    layer.bias = nn.Parameter(bias.detach().float().contiguous())
+    layer.weight = nn.Parameter(weight.detach().contiguous())
+    layer.bias = nn.Parameter(bias.detach().contiguous())
     return layer

@@ -11,7 +11,7 @@ BatchNorm:
 One 1×1 convolution per stage at the stage's own resolution, no concat, no BatchNorm. Where a
 branch has its own BatchNorm and ReLU (mmsegmentation) the BatchNorm folds into W_i and only F_i
 moves before the up-sampling. Where the BatchNorm follows the ReLU (Zuppichini) it folds into the
-classifier instead. Products are formed in float64.
+classifier instead. Products are formed in float64 and stored in the head's own dtype.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class FoldedHead(nn.Module):
         weights, bias = _folded_weights(head)
         if self.branch_relu:
             self.branches = nn.ModuleList(_folded_branches(head))
-        self.stages = nn.ModuleList(_convolution(weight, None) for weight in weights)
-        self.stages[0].bias = nn.Parameter(bias.float())
+        dtype = head.classifier.weight.dtype
+        self.stages = nn.ModuleList(_convolution(weight, None, dtype) for weight in weights)
+        self.stages[0].bias = nn.Parameter(bias.to(dtype))
         self.classifier = _folded_classifier(head) if head.norm_after_relu else head.classifier
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -117,7 +118,7 @@ def _folded_branches(head: DecodeHead) -> list[nn.Conv2d]:
     for projection, norm in zip(head.project, head.branch_bn, strict=True):
         scale, shift = _affine(norm)
         weight = scale[:, None] * cast(nn.Linear, projection).weight.double()
-        branches.append(_convolution(weight, shift))
+        branches.append(_convolution(weight, shift, norm.weight.dtype))
     return branches
 
 
@@ -128,15 +129,15 @@ def _folded_classifier(head: DecodeHead) -> nn.Conv2d:
     bias = weight @ shift
     if head.classifier.bias is not None:
         bias = bias + head.classifier.bias.double()
-    return _convolution(weight * scale, bias)
+    return _convolution(weight * scale, bias, head.classifier.weight.dtype)
 
 
-def _convolution(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    """Return a 1×1 convolution with the given (out,in) weight."""
+def _convolution(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> nn.Conv2d:
+    """Return a 1×1 convolution in `dtype` with the given (out,in) weight."""
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
-    conv.weight = nn.Parameter(weight.detach().float()[:, :, None, None].contiguous())
+    conv.weight = nn.Parameter(weight.detach().to(dtype)[:, :, None, None].contiguous())
     if bias is not None:
-        conv.bias = nn.Parameter(bias.detach().float())
+        conv.bias = nn.Parameter(bias.detach().to(dtype))
     return conv
 
 

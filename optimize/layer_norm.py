@@ -49,11 +49,11 @@ def _move_affine(norm: nn.LayerNorm, consumers: list[nn.Linear | nn.Conv2d]) -> 
     """Fold γ (C) and β (C) of `norm` into each consumer's weight (out,C,…) and bias (out)."""
     gamma, beta = norm.weight.detach().double(), norm.bias.detach().double()
     for layer in consumers:
-        weight = layer.weight.detach().double()
+        weight, dtype = layer.weight.detach().double(), layer.weight.dtype
         shape = (1, -1) + (1,) * (weight.dim() - 2)
         shift = (weight * beta.reshape(shape)).flatten(1).sum(dim=1)
-        layer.weight = nn.Parameter((weight * gamma.reshape(shape)).float())
-        layer.bias = nn.Parameter(_bias(layer).add(shift).float())
+        layer.weight = nn.Parameter((weight * gamma.reshape(shape)).to(dtype))
+        layer.bias = nn.Parameter(_bias(layer).add(shift).to(dtype))
     norm.weight = nn.Parameter(torch.ones_like(norm.weight))
     norm.bias = nn.Parameter(torch.zeros_like(norm.bias))
 

@@ -60,21 +60,45 @@ def _upsample(x: Array, size: tuple[int, int], align_corners: bool) -> Array:
     return np.asarray(x[..., left] * (1 - along) + x[..., right] * along)
 
 
-def _head(head: DecodeHead, features: list[Tensor], relu: bool, align_corners: bool) -> Array:
+def _batch_norm(x: Array, norm: Any) -> Array:
+    spread = np.sqrt(_array(norm.running_var) + 1e-5)
+    centred = (x - _array(norm.running_mean)[:, None, None]) / spread[:, None, None]
+    return np.asarray(
+        centred * _array(norm.weight)[:, None, None] + _array(norm.bias)[:, None, None]
+    )
+
+
+def _branch(head: DecodeHead, stage: int, feature: Tensor, relu: bool, norm: bool) -> Array:
+    x = np.einsum("oc,bchw->bohw", _array(head.project[stage].weight), _array(feature))
+    if head.project[stage].bias is not None:
+        x += _array(head.project[stage].bias)[:, None, None]
+    x = _batch_norm(x, head.branch_bn[stage]) if norm else x
+    return np.maximum(x, 0) if relu else x
+
+
+def _head(
+    head: DecodeHead,
+    features: list[Tensor],
+    *,
+    relu: bool = False,
+    align_corners: bool = False,
+    norm_branches: bool | None = None,
+    norm_last: bool = False,
+) -> Array:
     size = (features[0].shape[2], features[0].shape[3])
-    branches = []
-    for feature, project in zip(features, head.project, strict=True):
-        x = np.einsum("oc,bchw->bohw", _array(project.weight), _array(feature))
-        x += _array(project.bias)[None, :, None, None]
-        branches.append(_upsample(np.maximum(x, 0) if relu else x, size, align_corners))
+    norm = relu if norm_branches is None else norm_branches
+    branches = [
+        _upsample(_branch(head, stage, feature, relu, norm), size, align_corners)
+        for stage, feature in enumerate(features)
+    ]
     stacked = np.concatenate(branches[::-1], axis=1)
     fused = np.einsum("oc,bchw->bohw", _array(head.fuse.weight)[:, :, 0, 0], stacked)
     if head.fuse.bias is not None:
         fused += _array(head.fuse.bias)[None, :, None, None]
-    spread = np.sqrt(_array(head.bn.running_var) + 1e-5)
-    scale = (_array(head.bn.weight) / spread)[None, :, None, None]
-    shifted = fused - _array(head.bn.running_mean)[None, :, None, None]
-    active = np.maximum(shifted * scale + _array(head.bn.bias)[None, :, None, None], 0)
+    if norm_last:
+        active = _batch_norm(np.maximum(fused, 0), head.bn)
+    else:
+        active = np.maximum(_batch_norm(fused, head.bn), 0)
     logits = np.einsum("kc,bchw->bkhw", _array(head.classifier.weight)[:, :, 0, 0], active)
     return np.asarray(logits + _array(head.classifier.bias)[None, :, None, None])
 
@@ -82,23 +106,41 @@ def _head(head: DecodeHead, features: list[Tensor], relu: bool, align_corners: b
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("kind", list(HeadKind))
 @pytest.mark.parametrize("fuse_bias", [False, True])
+@pytest.mark.parametrize("norm_last", [False, True])
 def test_decode_head_equals_numpy(
-    align_corners: bool, kind: HeadKind, fuse_bias: bool, perturb: Callable[[nn.Module], None]
+    align_corners: bool,
+    kind: HeadKind,
+    fuse_bias: bool,
+    norm_last: bool,
+    perturb: Callable[[nn.Module], None],
 ) -> None:
+    relu = kind is HeadKind.BRANCH_RELU
     options = HeadSpec(
-        classes=3, width=12, kind=kind, align_corners=align_corners, fuse_bias=fuse_bias
+        classes=3,
+        width=12,
+        kind=kind,
+        align_corners=align_corners,
+        fuse_bias=fuse_bias,
+        norm_after_relu=norm_last,
     )
     model = _model(replace(SPEC, heads=(options,)), perturb)
     pixels = torch.randn(2, 3, 75, 133)
     features = model.encoder(pixels)
-    relu = kind is HeadKind.BRANCH_RELU
     head = model.heads["segmentation"]
     assert isinstance(head, DecodeHead)
+    assert all((project.bias is None) == relu for project in head.project)
     got = model(pixels)["segmentation"]
-    _assert_close(got, _head(head, features, relu, align_corners))
-    for other in ((not relu, align_corners), (relu, not align_corners)):
-        wrong = _head(head, features, *other)
-        assert np.abs(_array(got) - wrong).max() > 1e-2 * np.abs(wrong).max()
+    right: dict[str, Any] = {"relu": relu, "align_corners": align_corners, "norm_last": norm_last}
+    _assert_close(got, _head(head, features, **right))
+    wrong: list[dict[str, Any]] = [
+        {"align_corners": not align_corners},
+        {"norm_last": not norm_last},
+        {"relu": not relu, "norm_branches": relu},
+    ]
+    wrong += [{"norm_branches": False}] if relu else []
+    for change in wrong:
+        other = _head(head, features, **{**right, **change})
+        assert np.abs(_array(got) - other).max() > 1e-2 * np.abs(other).max(), change
 
 
 def test_each_layer_norm_uses_the_eps_of_its_site(perturb: Callable[[nn.Module], None]) -> None:
@@ -134,7 +176,7 @@ def test_two_heads_each_equal_numpy_on_one_encoder(perturb: Callable[[nn.Module]
         head = model.heads[name]
         assert isinstance(head, DecodeHead)
         assert outputs[name].shape == (1, channels, 16, 24)
-        _assert_close(outputs[name], _head(head, features, False, False))
+        _assert_close(outputs[name], _head(head, features))
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -137,14 +137,14 @@ def benchmark(artifacts: tuple[str, ...], data: str | None, **options: Any) -> N
               help="Opacity of the labels over the photo.")  # fmt: skip  # one option, two lines
 @runtime_options
 def predict(artifact: str, images: Path, out: Path, alpha: float, **options: Any) -> None:
-    """Write an overlay and a label PNG for each image.
+    """Write an overlay and a label PNG for each image, and its depth where the model has it.
 
     Example: segship predict model.onnx photos/ -o predictions/
     """
     from .runtimes.predict import predict as predict_images
 
     for item in predict_images(artifact, images, out, alpha=alpha, **options):
-        click.echo(f"{item.overlay}  {item.labels}")
+        click.echo("  ".join(map(str, item.files)))
 
 
 @segship.command()

@@ -13,6 +13,7 @@ from typing import Any
 from ..common.errors import InputError
 
 CONTRACT_VERSION = 1
+DEPTH_HEAD = "depth"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -66,7 +67,8 @@ class Contract:
     label of the model) for data of another label space; labels it does not list are ignored.
 
     A head called "depth" returns `depth_scale` times the depth of the data set; with `depth_abs`
-    its sign means nothing and is dropped. `depth_range` bounds the colour map of its pictures.
+    its sign means nothing and is dropped. `depth_range` bounds the colour map of its pictures, in
+    the head's own unit (before the division by `depth_scale`).
     """
 
     size_px: tuple[int, int] = (512, 512)
@@ -114,6 +116,15 @@ class Contract:
     def num_classes(self) -> int:
         """Number of labels a prediction can hold (2 for a one-class head)."""
         return max(2, len(self.classes)) if self.threshold is not None else len(self.classes)
+
+    def returns_labels(self, head: str) -> bool:
+        """Say whether the output of `head` is a label map; depth never is.
+
+        >>> contract = Contract(output=OutputKind.LABELS, heads=("segmentation", "depth"))
+        >>> contract.returns_labels("segmentation"), contract.returns_labels("depth")
+        (True, False)
+        """
+        return self.output is OutputKind.LABELS and head != DEPTH_HEAD
 
     def with_size(self, height_px: int, width_px: int) -> Contract:
         """Return the contract for another input size."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.contract import Contract, InputKind, OutputKind
+from ..data.contract import Contract, InputKind
 from ..models.segformer import SegFormer
 from ..runtimes.session import Session
 
@@ -124,7 +124,7 @@ def _count(tally: _Tally, expected: NDArray[Any], got: NDArray[Any]) -> None:
 def _verdict(name: str, contract: Contract, tally: _Tally) -> HeadParity:
     agreement = tally.equal / tally.pixels if tally.pixels else None
     near = tally.max_abs <= RELATIVE_TOLERANCE * tally.max_reference
-    if contract.output is OutputKind.LABELS and name == "segmentation":
+    if contract.returns_labels(name):
         near = True  # labels are judged by agreement: their difference has no scale
     passed = near and (agreement is None or agreement >= AGREEMENT_FLOOR)
     return HeadParity(name, tally.max_abs, tally.max_reference, agreement, passed)

@@ -18,8 +18,8 @@ class ExportModule(nn.Module):
 
     Forward: (B,3,H,W) float32 (normalised) or uint8 (raw) → one tensor per head, in the
     contract's order: logits float32 (B,K,H/4,W/4), logits-full float32 (B,K,H,W), or labels
-    uint8 (B,H,W) (int32 where K > 256). A head that is not the segmentation has no labels and is
-    returned at full size instead.
+    uint8 (B,H,W) (int32 where K > 256). A depth head has no labels and is returned at full size
+    instead; its output is the network's own, sign and scale are post-processing.
     """
 
     gain: Tensor
@@ -48,7 +48,7 @@ class ExportModule(nn.Module):
         if self.contract.output is OutputKind.LOGITS:
             return logits
         full = upsample(logits, pixels.shape[2:], self.contract.align_corners)
-        if self.contract.output is OutputKind.LOGITS_FULL or name != "segmentation":
+        if not self.contract.returns_labels(name):
             return full
         if self.contract.threshold is not None:
             cut = math.log(self.contract.threshold / (1 - self.contract.threshold))
@@ -62,8 +62,7 @@ def output_axes(contract: Contract) -> dict[str, dict[int, str]]:
     """Return the free dimensions of a dynamic export, per tensor."""
     axes = {"pixels": {0: "batch", 2: "height", 3: "width"}}
     for name in contract.heads:
-        labels = contract.output is OutputKind.LABELS and name == "segmentation"
-        names = (1, 2) if labels else (2, 3)
+        names = (1, 2) if contract.returns_labels(name) else (2, 3)
         suffix = "_quarter" if contract.output is OutputKind.LOGITS else ""
         axes[name] = {0: "batch", names[0]: f"height{suffix}", names[1]: f"width{suffix}"}
     return axes

@@ -10,10 +10,10 @@ from pathlib import Path
 from ..common.errors import InputError
 from ..common.files import sha256_file
 from ..common.machine import usable_cores
-from ..data.contract import Contract, OutputKind
+from ..data.contract import Contract
 from .artifact import CONTRACT_KEY, LINEAGE_KEY, Artifact, Lineage
 from .onnx_file import OnnxFile, read_onnx_file
-from .session import Session, TensorInfo
+from .session import Session, TensorInfo, describe_heads
 
 RUNTIMES = ("torch", "onnxruntime", "openvino")
 _ONNX_RUNTIMES = ("onnxruntime", "openvino")
@@ -237,12 +237,16 @@ def _is_map(item: TensorInfo) -> bool:
 
 def _refuse_other_outputs(path: Path, file: OnnxFile, contract: Contract) -> None:
     """Refuse a file whose outputs are not the heads and the kind its contract names."""
-    floats = [item.dtype.startswith("float") for item in file.outputs]
-    if len(floats) != len(contract.heads) or any(floats) == (contract.output is OutputKind.LABELS):
-        raise InputError(
-            f"Expected {contract.output.value} of {len(contract.heads)} head(s) as the contract "
-            f"says, but {path} returns {_words(file.outputs)}: export it again."
-        )
+    if len(file.outputs) == len(contract.heads):
+        heads, _ = describe_heads(file.outputs, contract.heads)
+        if all(
+            item.dtype.startswith("float") != contract.returns_labels(item.name) for item in heads
+        ):
+            return
+    raise InputError(
+        f"Expected {contract.output.value} of {len(contract.heads)} head(s) as the contract "
+        f"says, but {path} returns {_words(file.outputs)}: export it again."
+    )
 
 
 def _words(items: tuple[TensorInfo, ...]) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 from ..common.errors import InputError
 from ..common.files import existing_path, write_bytes
 from ..common.progress import track
-from ..data.contract import Contract
+from ..data.contract import DEPTH_HEAD, Contract
 from ..data.palette import Image8, Palette, default_palette, overlay, palette_png
 from ..data.preprocess import decode, preprocess
 from .artifact import Artifact
+from .depth_picture import depth_files, depth_from_output
 from .labels import labels_from_output
 from .open import open_session
 from .session import Session
@@ -24,20 +25,31 @@ from .upsample_argmax import Labels
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _JPEG_QUALITY = 92
+_DEPTH_FILES = ("depth", "depth_values")
+
+Targets = dict[str, Path]  # what a file holds, and where it goes
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The files written for one image, and how long each part took."""
+    """The files written for one image, and how long each part took; None where a head is absent."""
 
     image: Path
-    labels: Path
-    overlay: Path
+    labels: Path | None
+    overlay: Path | None
     decode_ms: float
     preprocess_ms: float
     inference_ms: float
     postprocess_ms: float
     write_ms: float
+    depth: Path | None = None
+    depth_values: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file written for the image, the one to look at first."""
+        written = (self.overlay, self.labels, self.depth, self.depth_values)
+        return tuple(path for path in written if path is not None)
 
 
 def predict(
@@ -53,7 +65,10 @@ def predict(
     """Segment an image, or every image of a folder, and write what was seen.
 
     Per image `<stem>_labels.png` (a palette PNG whose index plane holds the labels, at the
-    image's own size) and `<stem>_overlay.jpg`, or `.png` where the image is a PNG.
+    image's own size) and `<stem>_overlay.jpg`, or `.png` where the image is a PNG. A model with a
+    depth head also writes `<stem>_depth.npy` (float32 (H,W) in the data set's unit) and
+    `<stem>_depth.png` (dark to light over the contract's `depth_range`); one with only that head
+    writes only those.
 
     Args:
         source: an artifact or a checkpoint.
@@ -71,40 +86,53 @@ def predict(
     if not 0 <= alpha <= 1:
         raise InputError(f"Expected alpha between 0 and 1, but got {alpha}.")
     images = _find_images(Path(inputs))
-    targets = _targets(images, Path(output))
+    _refuse_file(Path(output))
     with open_session(source, runtime=runtime, precision=precision, threads=threads) as session:
+        targets = _targets(images, Path(output), session.contract)
         work = track(zip(images, targets, strict=True), "predict", len(images))
         return [_predict_one(session, image, files, alpha) for image, files in work]
 
 
-def _predict_one(
-    session: Session, image: Path, files: tuple[Path, Path], alpha: float
-) -> Prediction:
+def _predict_one(session: Session, image: Path, files: Targets, alpha: float) -> Prediction:
     contract = session.contract
     marks = [time.perf_counter()]
     picture = decode(image.read_bytes(), str(image))
     marks.append(time.perf_counter())
     pixels = preprocess(picture, contract)
     marks.append(time.perf_counter())
-    head = "segmentation" if "segmentation" in contract.heads else contract.heads[0]
-    result = session.run(np.repeat(pixels, _static_batch(session), axis=0))[head][:1]
+    outputs = session.run(np.repeat(pixels, _static_batch(session), axis=0))
     marks.append(time.perf_counter())
     size_px = (picture.shape[0], picture.shape[1])
-    labels = labels_from_output(result, contract, size_px)[0]
+    head = _label_head(contract)
+    labels = labels_from_output(outputs[head][:1], contract, size_px)[0] if head else None
+    depth = None
+    if DEPTH_HEAD in contract.heads:
+        depth = depth_from_output(outputs[DEPTH_HEAD][:1], contract, size_px)[0]
     marks.append(time.perf_counter())
-    _write(picture, labels, contract, files, alpha)
+    _make_folder(next(iter(files.values())).parent)
+    if labels is not None:
+        _write_labels(picture, labels, contract, files, alpha)
+    if depth is not None:
+        for name, data in zip(_DEPTH_FILES, depth_files(depth, contract), strict=True):
+            write_bytes(files[name], data)
     marks.append(time.perf_counter())
     parts = (1e3 * (end - start) for start, end in zip(marks, marks[1:], strict=False))
-    return Prediction(image, *files, *parts)
+    written = {name: files.get(name) for name in ("labels", "overlay")}
+    return Prediction(image, *written.values(), *parts, *map(files.get, _DEPTH_FILES))
 
 
-def _write(
-    picture: Image8, labels: Labels, contract: Contract, files: tuple[Path, Path], alpha: float
+def _label_head(contract: Contract) -> str | None:
+    """Return the head that gives labels: the segmentation, else the first that is not depth."""
+    names = [name for name in contract.heads if name != DEPTH_HEAD]
+    return "segmentation" if "segmentation" in names else next(iter(names), None)
+
+
+def _write_labels(
+    picture: Image8, labels: Labels, contract: Contract, files: Targets, alpha: float
 ) -> None:
     palette: Palette = contract.palette or default_palette(contract.num_classes)
-    target, mixed = files
-    _make_folder(target.parent)
-    write_bytes(target, palette_png(labels, palette))
+    mixed = files["overlay"]
+    write_bytes(files["labels"], palette_png(labels, palette))
     write_bytes(mixed, _encode(overlay(picture, labels, palette, alpha), mixed.suffix))
 
 
@@ -140,33 +168,43 @@ def _find_images(inputs: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _targets(images: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
-    """Return the label and overlay file of each image; refuse what would lose a file."""
+def _refuse_file(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise InputError(f"Expected a folder to write to, but {output} is a file.")
-    targets = [
-        (
-            output / f"{image.stem}_labels.png",
-            output / f"{image.stem}_overlay{'.png' if image.suffix.lower() == '.png' else '.jpg'}",
-        )
-        for image in images
-    ]
+
+
+def _targets(images: Sequence[Path], output: Path, contract: Contract) -> list[Targets]:
+    """Return the files of each image by what they hold; refuse what would lose a file."""
+    targets = [_files_of(image, output, contract) for image in images]
     taken = {image.resolve(): image for image in images}
     seen: dict[Path, Path] = {}
     for image, files in zip(images, targets, strict=True):
-        if files[0] in seen:
+        first = next(iter(files.values()))
+        if first in seen:
             raise InputError(
-                f"Expected images of different names, but {seen[files[0]].name} and {image.name} "
-                f"would both become {files[0].name}: rename one."
+                f"Expected images of different names, but {seen[first].name} and {image.name} "
+                f"would both become {first.name}: rename one."
             )
-        seen[files[0]] = image
-        for file in files:
+        seen[first] = image
+        for file in files.values():
             if file.resolve() in taken:
                 raise InputError(
                     f"Expected outputs beside the inputs to have new names, but {file} is an "
                     "input: choose another output folder."
                 )
     return targets
+
+
+def _files_of(image: Path, output: Path, contract: Contract) -> Targets:
+    names: Targets = {}
+    if _label_head(contract):
+        suffix = ".png" if image.suffix.lower() == ".png" else ".jpg"
+        names["labels"] = output / f"{image.stem}_labels.png"
+        names["overlay"] = output / f"{image.stem}_overlay{suffix}"
+    if DEPTH_HEAD in contract.heads:
+        names["depth"] = output / f"{image.stem}_depth.png"
+        names["depth_values"] = output / f"{image.stem}_depth.npy"
+    return names
 
 
 def _static_batch(session: Session) -> int:

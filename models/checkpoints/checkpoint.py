@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...common.errors import InputError
 from ...data.contract import Contract
 from ..segformer import SegFormer
 from ..spec import ModelSpec
@@ -24,3 +25,12 @@ class Checkpoint:
     contract: Contract
     notes: tuple[str, ...]
     path: Path
+
+    def __post_init__(self) -> None:
+        """Refuse a contract that names a head the model does not have."""
+        names = [head.name for head in self.spec.heads]
+        if unknown := [name for name in self.contract.heads if name not in names]:
+            raise InputError(
+                f"Expected heads of {', '.join(names)}, but the contract names "
+                f"{', '.join(unknown)}: correct `heads`."
+            )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +71,23 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
     save_hf_checkpoint(SegFormer(spec).eval(), contract, folder)
     return folder
+
+
+@pytest.fixture
+def flavour_file(tmp_path: Path) -> Callable[..., Path]:
+    """A function: flavour name, container="plain", prefix="", classes=5 → a tiny checkpoint file.
+
+    C = 8, 16, 24, 32, one block per stage. Containers: `flavour_files.CONTAINERS`. `extra` adds
+    tensors under their own names. The file lies alone in a folder of its own.
+    """
+
+    def write(name: str, **options: Any) -> Path:
+        from segship.tests.models.flavour_files import write_flavour_file
+
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        return write_flavour_file(folder, name, **options)
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,12 @@ Hub files carry the names of transformers before 5.9 and `save_pretrained` still
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from ...common.errors import InputError
-from .messages import listed
+from .layout import Layout, row
 
 # canonical prefix, hub prefix, prefix since transformers 5.9; {i} is the stage, {j} the block
 _STAGE = ("encoder.stages.{i}", "segformer.encoder", "segformer.stages.{i}")
@@ -50,42 +49,18 @@ _MODULES = (
     (_HEAD, "classifier", "classifier", "classifier"),
 )
 
-_CANONICAL, _HUB, _NEW = 0, 1, 2
+
+def _layout(spelling: int) -> Layout:
+    """Return the layout of spelling 1 (hub) or 2 (since 5.9)."""
+    return Layout(
+        *(
+            row(f"{prefix[spelling]}.{names[spelling]}", f"{prefix[0]}.{names[0]}")
+            for prefix, *names in _MODULES
+        )
+    )
 
 
-def _template(row: int, spelling: int) -> str:
-    """Return the whole module name of a table row in one spelling."""
-    return f"{_MODULES[row][0][spelling]}.{_MODULES[row][spelling + 1]}"
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    """Compile a template to a pattern with the groups i, j and leaf.
-
-    >>> _pattern("a.{i}.b").fullmatch("a.3.b.weight")["leaf"]
-    'weight'
-    """
-    escaped = re.escape(template)
-    for name in "ij":
-        escaped = escaped.replace(rf"\{{{name}\}}", rf"(?P<{name}>\d+)")
-    return re.compile(escaped + r"\.(?P<leaf>[a-z_]+)")
-
-
-def _rules(source: int, target: int) -> list[tuple[re.Pattern[str], str]]:
-    rows = range(len(_MODULES))
-    return [(_pattern(_template(row, source)), _template(row, target)) for row in rows]
-
-
-_TO_CANONICAL = _rules(_HUB, _CANONICAL) + _rules(_NEW, _CANONICAL)
-_TO_HUB = _rules(_CANONICAL, _HUB)
-_TO_NEW = _rules(_CANONICAL, _NEW)
-
-
-def _rename(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str | None:
-    for pattern, template in rules:
-        if match := pattern.fullmatch(key):
-            groups = match.groupdict()
-            return f"{template.format(**groups)}.{groups['leaf']}"
-    return None
+HUB, SINCE_5_9 = _layout(1), _layout(2)
 
 
 def canonical_name(key: str) -> str | None:
@@ -96,7 +71,7 @@ def canonical_name(key: str) -> str | None:
     >>> canonical_name("segformer.stages.1.blocks.0.attention.k_proj.bias")
     'encoder.stages.1.blocks.0.attn.k.bias'
     """
-    return _rename(key, _TO_CANONICAL)
+    return next(iter((*HUB.canonical_names(key), *SINCE_5_9.canonical_names(key))), None)
 
 
 def hub_name(key: str, *, since_5_9: bool = False) -> str:
@@ -108,7 +83,7 @@ def hub_name(key: str, *, since_5_9: bool = False) -> str:
     Raises:
         InputError: the Hugging Face layout has no such tensor.
     """
-    name = _rename(key, _TO_NEW if since_5_9 else _TO_HUB)
+    name = (SINCE_5_9 if since_5_9 else HUB).foreign_name(key)
     if name is None:
         raise InputError(
             f"Expected a tensor the Hugging Face layout knows, but the model has {key!r}: "
@@ -121,41 +96,7 @@ def to_canonical(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor
     """Rename every tensor; `source` names the file or folder in errors.
 
     Raises:
-        InputError: a name belongs to neither spelling, or two names mean the same tensor.
+        InputError: a name belongs to neither spelling, or both spellings are mixed.
     """
-    _require_decode_head(tensors, source)
-    renamed: dict[str, Tensor] = {}
-    unknown = []
-    for key, tensor in tensors.items():
-        name = canonical_name(key)
-        if name is None:
-            unknown.append(key)
-        elif name in renamed:
-            raise InputError(
-                f"Expected each tensor once, but {source} holds {key!r} in both spellings: "
-                "save the model again with one version of transformers."
-            )
-        else:
-            renamed[name] = tensor
-    if unknown:
-        raise InputError(
-            f"Expected only SegFormer tensors, but {source} also holds {listed(unknown)}: "
-            "save the plain model with save_pretrained."
-        )
-    return renamed
-
-
-def _require_decode_head(tensors: Mapping[str, Tensor], source: str) -> None:
-    if any(key.startswith("decode_head.") for key in tensors):
-        return
-    if any("patch_embed" in key for key in tensors) and not any(
-        "decode_head." in key or "decoder" in key for key in tensors
-    ):
-        raise InputError(
-            f"Expected a segmentation model, but {source} holds only an encoder (no decode_head "
-            "tensors): use a checkpoint of SegformerForSemanticSegmentation."
-        )
-    raise InputError(
-        f"Expected the tensors of SegformerForSemanticSegmentation, but {source} holds "
-        f"{listed(tensors) or 'none'}: save the plain model with save_pretrained."
-    )
+    layout = SINCE_5_9 if any(key.startswith("segformer.stages.") for key in tensors) else HUB
+    return layout.read(tensors, source)

@@ -1,0 +1,148 @@
+"""Every reader against an independent copy of the class its checkpoints come from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segship.models.checkpoints import load_checkpoint
+from segship.models.checkpoints.checkpoint import Checkpoint
+from segship.tests.models.foreign.tiny import DECODER, pixels, quietened, relative, shaken
+from segship.tests.models.foreign.zoo import ZOO, Foreign, outputs_of, saved
+
+TOLERANCE = 1e-5  # of the largest reference logit; the note measures 2e-6 for equal arithmetic
+BROKEN = 1e-2  # what every mistake below must exceed: a thousand times the tolerance
+
+
+def _error(checkpoint: Checkpoint, image: Tensor, want: dict[str, Tensor]) -> float:
+    """Largest relative difference over the heads, after the contract's up-sampling if any."""
+    with torch.inference_mode():
+        got = checkpoint.model(image)
+    assert set(got) == set(want)
+    corners = checkpoint.contract.align_corners
+    worst = 0.0
+    for name, reference in want.items():
+        ours = got[name]
+        if ours.shape[2:] != reference.shape[2:]:
+            size = reference.shape[2:]
+            ours = functional.interpolate(ours, size, mode="bilinear", align_corners=corners)
+        worst = max(worst, relative(ours, reference))
+    return worst
+
+
+def _read(net: nn.Module, folder: Path) -> Checkpoint:
+    return load_checkpoint(saved(net.state_dict(), folder))
+
+
+def _altered(net: nn.Module, pattern: str, folder: Path, change: str) -> Checkpoint:
+    """Read the checkpoint of `net` with the tensors `pattern` finds damaged."""
+    state = net.state_dict()
+    found = [key for key in state if re.search(pattern, key)]
+    assert found
+    for key in found:
+        if change == "pairs":  # exchange key and value, the last two blocks of rows
+            *query, first, second = state[key].chunk(3 if "in_proj" in key else 2)
+            state[key] = torch.cat([*query, second, first])
+        elif change == "order":  # the branches in the other order
+            state[key] = torch.cat(list(state[key].split(DECODER, dim=1))[::-1], dim=1)
+        else:
+            state[key] = torch.zeros_like(state[key])
+    return load_checkpoint(saved(state, folder))
+
+
+@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("quiet", [False, True], ids=["trained", "quiet"])
+def test_the_reader_computes_what_the_class_computes(
+    name: str, quiet: bool, tmp_path: Path
+) -> None:
+    foreign = ZOO[name]
+    net, image = foreign.net(quiet), pixels(2, *foreign.size_px)
+    checkpoint = _read(net, tmp_path)
+    assert checkpoint.spec.provenance.flavour.startswith(foreign.flavour)
+    assert not checkpoint.model.training
+    assert _error(checkpoint, image, outputs_of(foreign, net, image)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_each_epsilon_is_the_one_of_the_class(name: str, tmp_path: Path) -> None:
+    """1e-5 in place of 1e-6, or the reverse, at one site only, is seen."""
+    foreign = ZOO[name]
+    net, image = foreign.net(quiet=True), pixels(1, *foreign.size_px)
+    checkpoint = _read(net, tmp_path)
+    for site, pattern in foreign.norms.items():
+        norms = [m for key, m in net.named_modules() if re.search(pattern, key)]
+        changed = [m for m in norms if isinstance(m, nn.LayerNorm)]
+        assert len(changed) >= 3 and len(changed) == len(norms), site
+        right = changed[0].eps
+        for norm in changed:
+            norm.eps = 1e-6 if right > 5e-6 else 1e-5
+        assert _error(checkpoint, image, outputs_of(foreign, net, image)) > BROKEN, site
+        for norm in changed:
+            norm.eps = right
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_coarse_epsilon_breaks_parity_even_with_loud_weights(name: str, tmp_path: Path) -> None:
+    foreign = ZOO[name]
+    net, image = foreign.net(), pixels(1, *foreign.size_px)
+    checkpoint = _read(net, tmp_path)
+    for module in net.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = 1e-3
+    # a coarse epsilon moves loud weights by a few thousandths: a hundred tolerances
+    assert _error(checkpoint, image, outputs_of(foreign, net, image)) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("change", ["pairs", "order"])
+@pytest.mark.parametrize("name", ZOO)
+def test_exchanged_rows_or_columns_break_parity(name: str, change: str, tmp_path: Path) -> None:
+    foreign = ZOO[name]
+    net, image = foreign.net(), pixels(1, *foreign.size_px)
+    pattern = foreign.pairs if change == "pairs" else foreign.fuse
+    checkpoint = _altered(net, pattern, tmp_path, change)
+    assert _error(checkpoint, image, outputs_of(foreign, net, image)) > BROKEN
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("tao", r"linear_fuse\.0\.bias"),
+        ("zuppichini-bias", r"fuse\.0\.bias"),
+        ("mmseg", r"convs\.2\.bn\.running_mean"),
+    ],
+)
+def test_a_vector_of_the_head_dropped_breaks_parity(
+    name: str, pattern: str, tmp_path: Path
+) -> None:
+    foreign = ZOO[name]
+    net, image = foreign.net(), pixels(1, *foreign.size_px)
+    checkpoint = _altered(net, pattern, tmp_path, "zero")
+    assert _error(checkpoint, image, outputs_of(foreign, net, image)) > BROKEN
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"), [(name, mistake) for name in ZOO for mistake in ZOO[name].mistakes]
+)
+def test_a_wrong_forward_is_told_from_the_right_one(
+    name: str, mistake: str, tmp_path: Path
+) -> None:
+    foreign = ZOO[name]
+    net, image = foreign.net(), pixels(1, *foreign.size_px)
+    checkpoint = _read(net, tmp_path)
+    wrong = foreign.mistakes[mistake]().eval()
+    wrong.load_state_dict(net.state_dict())
+    assert _error(checkpoint, image, outputs_of(foreign, wrong, image)) > BROKEN
+
+
+def test_shaken_and_quiet_weights_leave_nothing_at_its_initial_value() -> None:
+    foreign: Foreign = ZOO["mmseg"]
+    fresh, net = foreign.build().state_dict(), shaken(foreign.build()).state_dict()
+    same = [k for k in net if "num_batches" not in k and torch.equal(net[k], fresh[k])]
+    quiet = quietened(shaken(foreign.build()), foreign.feeds_norms).state_dict()
+    moved = [key for key in net if not torch.equal(net[key], quiet[key])]
+    assert not same and len(moved) == 48  # 4·4 patch, 3+1 sr, 5 · (2+2) outputs; weight and bias

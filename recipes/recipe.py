@@ -28,9 +28,9 @@ from typing import Any
 import yaml
 
 from ..common.errors import InputError
+from ..common.fields import Reader, choice, count, flag, read_fields, refuse_repeats, size, text
 from ..common.files import existing_path
 from ..data.contract import InputKind, OutputKind
-from .fields import Reader, choice, count, flag, read_fields, refuse_repeats, size, text
 
 CHECKPOINT = "checkpoint"  # the artifact name that stands for the source itself
 

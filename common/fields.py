@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
-from ..common.errors import InputError
-from ..common.sizes import parse_size
+from .errors import InputError
+from .sizes import parse_size
 
 Reader = Callable[[Any, str], Any]  # (value, where it stands) -> the checked value
 

@@ -11,8 +11,11 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/.segship-installed
+# For one test that runs the real class in a process of its own. torchvision from PyPI is the CUDA
+# build: inside .venv, beside a CPU torch, it would make transformers fail to import.
+SMP := segmentation-models-pytorch==0.6.0 timm==1.0.31 torchvision==0.28.0
 
-.PHONY: setup demo demo-checkpoint test check style lock clean help
+.PHONY: setup smp demo demo-checkpoint test check style lock clean help
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
@@ -28,6 +31,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --quiet -c constraints.txt -e '.[openvino,dev]'
 	@mkdir -p .venv/typing && ln -sfn "$$PWD" .venv/typing/segship
 	@touch $@
+
+smp: setup  ## The real segmentation_models_pytorch for its parity test, into .venv/smp (11 MB)
+	$(PIP) install --quiet --no-deps --upgrade --target .venv/smp $(SMP)
 
 demo: setup  ## Checkpoint to measured report, on pictures drawn here (a minute or two)
 	$(BIN)/python -m segship.cli run examples/demo/recipe.yaml

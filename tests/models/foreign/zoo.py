@@ -46,7 +46,7 @@ class Foreign:
         return quietened(net, self.feeds_norms) if quiet else net
 
 
-_MIT = r"(patch_embed\d\.|attn\.(sr|proj)\.|mlp\.fc2\.)"
+MIT_FEEDS_NORMS = r"(patch_embed\d\.|attn\.(sr|proj)\.|mlp\.fc2\.)"
 _COURSE = r"(patch_embed\.|attn\.(sr|proj)\.|ffn\.fc2\.)"
 _MMSEG = r"(layers\.\d\.0\.|attn\.sr\.|out_proj\.|ffn\.layers\.4\.)"
 _ZUPPICHINI = r"(overlap_patch_merge\.|reducer\.0\.|out_proj\.|1\.fn\.1\.3\.)"
@@ -79,7 +79,7 @@ _ZUPPICHINI_NORMS = {
 
 def _mit(flavour: str, build: Callable[[], nn.Module], fuse: str, **more: Any) -> Foreign:
     """Describe a network around NVlabs' encoder."""
-    return Foreign(flavour, build, _MIT, r"\.kv\.", fuse, _MIT_NORMS, **more)
+    return Foreign(flavour, build, MIT_FEEDS_NORMS, r"\.kv\.", fuse, _MIT_NORMS, **more)
 
 
 def _course(flavour: str, build: Callable[[], nn.Module], **more: Any) -> Foreign:

@@ -114,11 +114,11 @@ def _identity(head: DecodeHead) -> tuple[Tensor, Tensor]:
 
 def _folded_branches(head: DecodeHead) -> list[nn.Conv2d]:
     """Return one 1×1 convolution per stage that projects and normalises."""
-    branches = []
+    branches, dtype = [], head.classifier.weight.dtype
     for projection, norm in zip(head.project, head.branch_bn, strict=True):
         scale, shift = _affine(norm)
         weight = scale[:, None] * cast(nn.Linear, projection).weight.double()
-        branches.append(_convolution(weight, shift, norm.weight.dtype))
+        branches.append(_convolution(weight, shift, dtype))
     return branches
 
 

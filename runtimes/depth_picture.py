@@ -92,8 +92,7 @@ def depth_colours() -> Image8:
 
 def _smooth(where: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
     """Interpolate knots at 0, 1, 2 … by the cubic that passes through all four of them."""
-    curve: NDArray[np.float64] = np.polyval(np.polyfit(range(len(knots)), knots, 3), where)
-    return curve
+    return np.asarray(np.polyval(np.polyfit(range(len(knots)), knots, 3), where), np.float64)
 
 
 def _srgb(lab: NDArray[np.float64]) -> Image8:

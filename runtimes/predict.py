@@ -17,7 +17,7 @@ from ..data.contract import DEPTH_HEAD, Contract
 from ..data.palette import Image8, Palette, default_palette, overlay, palette_png
 from ..data.preprocess import decode, preprocess
 from .artifact import Artifact
-from .depth_picture import depth_files, depth_from_output
+from .depth_picture import Depth, depth_files, depth_from_output
 from .labels import labels_from_output
 from .open import open_session
 from .session import Session
@@ -35,13 +35,13 @@ class Prediction:
     """The files written for one image, and how long each part took; None where a head is absent."""
 
     image: Path
-    labels: Path | None
-    overlay: Path | None
     decode_ms: float
     preprocess_ms: float
     inference_ms: float
     postprocess_ms: float
     write_ms: float
+    labels: Path | None = None
+    overlay: Path | None = None
     depth: Path | None = None
     depth_values: Path | None = None
 
@@ -109,16 +109,12 @@ def _predict_one(session: Session, image: Path, files: Targets, alpha: float) ->
     if DEPTH_HEAD in contract.heads:
         depth = depth_from_output(outputs[DEPTH_HEAD][:1], contract, size_px)[0]
     marks.append(time.perf_counter())
-    _make_folder(next(iter(files.values())).parent)
-    if labels is not None:
-        _write_labels(picture, labels, contract, files, alpha)
-    if depth is not None:
-        for name, data in zip(_DEPTH_FILES, depth_files(depth, contract), strict=True):
-            write_bytes(files[name], data)
+    _write(picture, labels, depth, contract, files, alpha)
     marks.append(time.perf_counter())
-    parts = (1e3 * (end - start) for start, end in zip(marks, marks[1:], strict=False))
-    written = {name: files.get(name) for name in ("labels", "overlay")}
-    return Prediction(image, *written.values(), *parts, *map(files.get, _DEPTH_FILES))
+    decoded, prepared, inferred, finished, stored = (
+        1e3 * (end - start) for start, end in zip(marks, marks[1:], strict=False)
+    )
+    return Prediction(image, decoded, prepared, inferred, finished, stored, **files)
 
 
 def _label_head(contract: Contract) -> str | None:
@@ -127,13 +123,23 @@ def _label_head(contract: Contract) -> str | None:
     return "segmentation" if "segmentation" in names else next(iter(names), None)
 
 
-def _write_labels(
-    picture: Image8, labels: Labels, contract: Contract, files: Targets, alpha: float
+def _write(
+    picture: Image8,
+    labels: Labels | None,
+    depth: Depth | None,
+    contract: Contract,
+    files: Targets,
+    alpha: float,
 ) -> None:
-    palette: Palette = contract.palette or default_palette(contract.num_classes)
-    mixed = files["overlay"]
-    write_bytes(files["labels"], palette_png(labels, palette))
-    write_bytes(mixed, _encode(overlay(picture, labels, palette, alpha), mixed.suffix))
+    _make_folder(next(iter(files.values())).parent)
+    if labels is not None:
+        palette: Palette = contract.palette or default_palette(contract.num_classes)
+        mixed = files["overlay"]
+        write_bytes(files["labels"], palette_png(labels, palette))
+        write_bytes(mixed, _encode(overlay(picture, labels, palette, alpha), mixed.suffix))
+    if depth is not None:
+        for name, data in zip(_DEPTH_FILES, depth_files(depth, contract), strict=True):
+            write_bytes(files[name], data)
 
 
 def _make_folder(folder: Path) -> None:

@@ -51,6 +51,7 @@ def test_each_image_gets_labels_and_overlay(
             size = picture.shape[:2]
             output = session.run(preprocess(picture, session.contract))["segmentation"]
             expected = labels_from_output(output, session.contract, size)[0]
+            assert item.labels and item.overlay and item.files == (item.overlay, item.labels)
             with Image.open(item.labels) as stored, Image.open(item.overlay) as mixed:
                 assert stored.mode == "P" and mixed.size == stored.size == size[::-1]
                 np.testing.assert_array_equal(np.asarray(stored), expected)
@@ -74,6 +75,7 @@ def test_one_file_and_every_runtime(
             >= 0
             < item.write_ms
         )
+        assert item.labels
         labels.append(np.asarray(Image.open(item.labels)))
     assert np.mean(labels[0] == labels[1]) > 0.999 and np.mean(labels[0] == labels[2]) > 0.999
 
@@ -81,8 +83,10 @@ def test_one_file_and_every_runtime(
 def test_alpha_decides_how_much_of_the_image_is_left(static_onnx: Path, tmp_path: Path) -> None:
     image = _photo(tmp_path / "one.png")
     (item,) = predict(static_onnx, image, tmp_path / "clear", threads=1, alpha=0.0)
+    assert item.overlay
     np.testing.assert_array_equal(np.asarray(Image.open(item.overlay)), Image.open(image))
     (item,) = predict(static_onnx, image, tmp_path / "solid", threads=1, alpha=1.0)
+    assert item.overlay and item.labels
     colours = np.asarray(Image.open(item.labels).convert("RGB"))
     np.testing.assert_array_equal(np.asarray(Image.open(item.overlay)), colours)
     with pytest.raises(InputError, match="between 0 and 1"):

@@ -10,194 +10,187 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ..common.errors import CheckFailedError
+from ..common.errors import CheckFailedError, InputError
 from ..common.progress import track
-from ..data.contract import Contract, InputKind
 from ..data.dataset import Dataset
 from ..data.loader import Prepared, prefetch
+from ..data.palette import Palette
 from ..data.preprocess import preprocess
-from ..runtimes.labels import labels_from_output
-from ..runtimes.session import Session
-from .bootstrap import PairedBootstrap
-from .confusion import Agreement, Confusion, Counts, counts_of, iou, miou, pixel_accuracy
+from ..runtimes.labels import resize_nearest
+from .depth import DepthErrors, with_change
 from .examples import ExampleKeeper
-from .opened import segmentation_output, static_batch
-from .record import Accuracy, Example
+from .label_scores import LabelScores, without_comparison
+from .opened import DEPTH, labelling_head
+from .record import Accuracy, DepthAccuracy, Example
+from .scoring import WHOLE_IMAGE, Scoring
+from .subject import Seen, Subject
 
-Labels = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One opened model: its session, the contract at the size to use, and the post-processing."""
-
-    name: str
-    session: Session
-    contract: Contract
-    postprocess: str = "sparse"
-
-    @property
-    def preprocessing(self) -> tuple[object, ...]:
-        """What decides the input array; subjects with equal values share it."""
-        item = self.contract
-        geometry = (item.size_px, item.resize, item.resample, item.channel_order, item.input)
-        if item.input is InputKind.UINT8:
-            return geometry
-        return (*geometry, item.scale, item.mean, item.std)
-
-    def predict(self, pixels: Labels, size_px: tuple[int, int]) -> Labels:
-        """Return labels (H,W) at `size_px` for pixels (1,3,h,w).
-
-        A static artifact of batch N gets the image N times.
-        """
-        batch = static_batch(self.session)
-        if batch > 1:
-            pixels = np.repeat(pixels, batch, axis=0)
-        output = segmentation_output(self.session.run(pixels))[:1]
-        labels = labels_from_output(output, self.contract, size_px, method=self.postprocess)
-        return np.asarray(labels[0])
+Map = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class AccuracyRule:
-    """Which images, how many bootstrap replicates and how many examples to keep."""
+    """Which images, how many bootstrap replicates and examples, and how they are scored."""
 
     limit: int | None = None
     replicates: int = 1000
     seed: int = 0
     examples: int = 4
+    scoring: Scoring = WHOLE_IMAGE
 
 
 @dataclass(frozen=True)
 class AccuracyResult:
-    """One `Accuracy` per subject, in order, and the images for the eye."""
+    """One `Accuracy` and one `DepthAccuracy` per subject, in order, and the images for the eye.
 
-    accuracies: tuple[Accuracy, ...]
+    None where the subject has no such head or the data no such truth; `notes` say which.
+    """
+
+    images: int
+    accuracies: tuple[Accuracy | None, ...]
+    depths: tuple[DepthAccuracy | None, ...]
     examples: tuple[Example, ...]
+    notes: tuple[str, ...] = ()
 
 
 def measure_accuracy(
     subjects: Sequence[Subject],
     dataset: Dataset,
     *,
-    palette: tuple[tuple[int, int, int], ...],
+    palette: Palette,
     rule: AccuracyRule = AccuracyRule(),
     progress: bool = True,
 ) -> AccuracyResult:
     """Run every subject over `dataset`; the first is the baseline the others are compared with.
 
     Raises:
-        InputError: labels or predictions are out of range, or a file is broken.
+        InputError: labels or predictions are out of range, a file is broken, or the data set has
+            nothing that these models predict.
         CheckFailedError: no pixel of the data set was scored.
     """
     total = min(len(dataset), rule.limit or len(dataset))
     scores = _Scores(subjects, dataset, palette, rule)
     stream: Iterable[Prepared] = prefetch(dataset, subjects[0].contract, limit=rule.limit)
     for item in track(stream, "accuracy", total) if progress else stream:
-        scores.add(item, _predict(subjects, item))
+        labels, depth = _truth(item, rule.scoring.at, wants_depth=bool(scores.depths))
+        scores.add(item, labels, depth, _see(subjects, item, labels, depth))
     return scores.result()
 
 
-def _predict(subjects: Sequence[Subject], item: Prepared) -> list[Labels]:
-    """Return one label map (H,W) per subject for a prepared image."""
-    size = (item.labels.shape[0], item.labels.shape[1])
+def _truth(item: Prepared, at: str, *, wants_depth: bool) -> tuple[Map, Map | None]:
+    """Return labels and depth (H,W) at the size they are scored at."""
+    depth = item.depth if wants_depth else None
+    if at == "label":
+        return item.labels, depth
+    size_px = (item.pixels.shape[2], item.pixels.shape[3])
+    labels = resize_nearest(item.labels[None], size_px)[0]
+    return labels, None if depth is None else resize_nearest(depth[None], size_px)[0]
+
+
+def _see(subjects: Sequence[Subject], item: Prepared, labels: Map, depth: Map | None) -> list[Seen]:
+    """Return what each subject sees in a prepared image, at the sizes of the truth."""
+    labels_px = (labels.shape[0], labels.shape[1])
+    depth_px = None if depth is None else (depth.shape[0], depth.shape[1])
     inputs = {subjects[0].preprocessing: item.pixels}
-    predictions = []
+    found = []
     for subject in subjects:
         key = subject.preprocessing
         if key not in inputs:
             inputs[key] = preprocess(item.image, subject.contract)
-        predictions.append(subject.predict(inputs[key], size))
-    return predictions
+        found.append(subject.see(inputs[key], labels_px, depth_px))
+    return found
 
 
 class _Scores:
     """Everything that accumulates over the images; its size does not depend on their number."""
 
     def __init__(
-        self,
-        subjects: Sequence[Subject],
-        dataset: Dataset,
-        palette: tuple[tuple[int, int, int], ...],
-        rule: AccuracyRule,
+        self, subjects: Sequence[Subject], dataset: Dataset, palette: Palette, rule: AccuracyRule
     ) -> None:
-        classes, ignore = subjects[0].contract.num_classes, dataset.ignore_index
-        self.names = [subject.name for subject in subjects]
-        self.images = 0
-        self.confusions = [Confusion(classes, ignore) for _ in subjects]
-        self.agreements = [Agreement(ignore) for _ in subjects[1:]]
-        self.bootstrap = PairedBootstrap(
-            len(subjects), classes, replicates=rule.replicates, seed=rule.seed
-        )
-        self.keeper = ExampleKeeper(rule.examples, palette, ignore)
+        self.count, self.images, self.name = len(subjects), 0, dataset.name
+        label = [i for i, item in enumerate(subjects) if labelling_head(item.contract)]
+        deep = [i for i, item in enumerate(subjects) if DEPTH in item.contract.heads]
+        self.notes = []
+        if label and not dataset.has_labels:
+            self.notes.append(f"Segmentation is left out: {self.name} has no labels.")
+        if deep and not dataset.has_depth:
+            self.notes.append(f"Depth is left out: {self.name} has none.")
+        self.labelling = label if dataset.has_labels else []
+        self.depths = {i: DepthErrors() for i in deep if dataset.has_depth}
+        if not self.labelling and not self.depths:
+            missing = "labels" if label else "depth"
+            raise InputError(
+                f"Expected a data set with {missing}, which the models predict, but {self.name} "
+                "has none: give one that has."
+            )
+        self.labels = _label_scores(subjects, self.labelling, dataset, palette, rule)
 
-    def add(self, item: Prepared, predictions: Sequence[Labels]) -> None:
-        """Score one image's predictions (one per subject)."""
-        truth = item.labels
-        counts = np.stack(
-            [
-                confusion.update(truth, prediction, item.name)
-                for confusion, prediction in zip(self.confusions, predictions, strict=True)
-            ]
-        )
-        shares = [
-            agreement.update(truth, predictions[0], prediction)
-            for agreement, prediction in zip(self.agreements, predictions[1:], strict=True)
-        ]
-        if len(predictions) > 1:
-            self.bootstrap.add(self.images, counts)
-        self.keeper.offer(
-            self.images,
-            item.name,
-            image=item.image,
-            truth=truth,
-            predictions=predictions,
-            agreement=shares,
-            accuracy=_hit_share(counts[0]),
-        )
+    def add(self, item: Prepared, labels: Map, depth: Map | None, seen: Sequence[Seen]) -> None:
+        """Score what every subject saw in one image."""
         self.images += 1
+        found = [seen[i].labels for i in self.labelling]
+        if self.labels:
+            maps = [item for item in found if item is not None]
+            self.labels.add(item.name, item.image, labels, maps)
+        for index, errors in self.depths.items():
+            prediction = seen[index].depth
+            if depth is not None and prediction is not None:
+                errors.update(depth, prediction, item.name)
 
     def result(self) -> AccuracyResult:
         """Return the accuracies and examples of all images seen."""
-        if not self.confusions[0].matrix.any():
+        depths = self._depths()
+        if not (self.labels and self.labels.scored) and not any(depths):
             raise CheckFailedError(
                 f"Expected scored pixels, but all of {self.images} images hold only the ignored "
                 "label: check the data set's labels."
             )
-        base = self._plain(0)
-        others = (self._compared(index, base) for index in range(1, len(self.names)))
-        return AccuracyResult((base, *others), self.keeper.examples(self.names))
+        accuracies: list[Accuracy | None] = [None] * self.count
+        examples: tuple[Example, ...] = ()
+        if self.labels and self.labels.scored:
+            compared = self.labelling[0] == 0
+            for index, accuracy in zip(self.labelling, self.labels.result(), strict=True):
+                accuracies[index] = accuracy if compared else without_comparison(accuracy)
+            examples = self.labels.examples() if compared else ()
+        if self.labels and not self.labels.scored:
+            self.notes.append(f"Segmentation is left out: {self.name} has no labelled pixel.")
+        if self.depths and not any(depths):
+            self.notes.append(f"Depth is left out: {self.name} has no valid depth.")
+        found = (tuple(accuracies), tuple(depths), examples, tuple(self.notes))
+        return AccuracyResult(self.images, *found)
 
-    def _plain(self, index: int) -> Accuracy:
-        matrix = self.confusions[index].matrix
-        counts = counts_of(matrix)
-        return Accuracy(
-            images=self.images,
-            miou=float(miou(counts)),
-            iou=tuple(None if np.isnan(value) else float(value) for value in iou(counts)),
-            pixel_accuracy=pixel_accuracy(matrix),
-            confusion=tuple(tuple(row) for row in matrix.tolist()),
-        )
-
-    def _compared(self, index: int, base: Accuracy) -> Accuracy:
-        plain = self._plain(index)
-        pairs = zip(base.iou, plain.iou, strict=True)
-        return Accuracy(
-            images=plain.images,
-            miou=plain.miou,
-            iou=plain.iou,
-            pixel_accuracy=plain.pixel_accuracy,
-            confusion=plain.confusion,
-            drop=self.bootstrap.drop(index, miou_drop=base.miou - plain.miou),
-            pixel_agreement=self.agreements[index - 1].share,
-            iou_drop=tuple(None if a is None or b is None else a - b for a, b in pairs),
-        )
+    def _depths(self) -> list[DepthAccuracy | None]:
+        """Return one result per subject, the others with their difference to the baseline."""
+        found = [
+            self.depths[index].result() if index in self.depths else None
+            for index in range(self.count)
+        ]
+        base = found[0]
+        others = [with_change(item, base) if item and base else item for item in found[1:]]
+        return [base, *others]
 
 
-def _hit_share(counts: Counts) -> float:
-    """Return the pixel accuracy of one image's counts (K,3), 1 where nothing was scored."""
-    scored = float(counts[:, 1].sum())
-    return float(counts[:, 0].sum()) / scored if scored else 1.0
+def _label_scores(
+    subjects: Sequence[Subject],
+    chosen: Sequence[int],
+    dataset: Dataset,
+    palette: Palette,
+    rule: AccuracyRule,
+) -> LabelScores | None:
+    """Return the scores of the subjects that label, compared with the baseline if it does."""
+    if not chosen:
+        return None
+    first = subjects[chosen[0]].contract
+    names = dataset.classes or first.classes
+    return LabelScores(
+        [subjects[index].name for index in chosen],
+        first.num_classes,
+        dataset.ignore_index,
+        replicates=rule.replicates,
+        seed=rule.seed,
+        levels=rule.scoring.levels,
+        excluded=rule.scoring.excluded(names, first.num_classes),
+        keeper=ExampleKeeper(rule.examples, palette, dataset.ignore_index),
+    )

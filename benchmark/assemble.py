@@ -89,20 +89,27 @@ def with_fresh(record: Record, fresh: Sequence[tuple[ColdStart, Memory]]) -> Rec
 def with_accuracy(
     record: Record, contract: Contract, result: AccuracyResult, rule: AccuracyRule
 ) -> Record:
-    """Add accuracies, one per measurement, and the examples; `contract` is the baseline's."""
-    rows = zip(record.measurements, result.accuracies, strict=True)
-    compared = len(record.measurements) > 1
+    """Add accuracies and depths, one per measurement, and the examples.
+
+    `contract` is the baseline's, as the accuracy used it.
+    """
+    rows = zip(record.measurements, result.accuracies, result.depths, strict=True)
+    compared = any(item and item.drop for item in result.accuracies)
+    words = evaluation_words(contract, rule.scoring, record.classes, depth=any(result.depths))
     protocol = replace(
         record.protocol,
-        images=result.accuracies[0].images,
-        evaluation=evaluation_words(contract),
+        images=result.images,
+        evaluation=words,
         bootstrap=bootstrap_words(rule.replicates) if compared else "",
     )
     return replace(
         record,
         protocol=protocol,
-        measurements=tuple(replace(item, accuracy=accuracy) for item, accuracy in rows),
+        measurements=tuple(
+            replace(item, accuracy=accuracy, depth=depth) for item, accuracy, depth in rows
+        ),
         examples=result.examples,
+        warnings=record.warnings + result.notes,
     )
 
 

@@ -22,9 +22,19 @@ class PairedBootstrap:
     """Weighted class counts of every replicate for M models (index 0 is the baseline)."""
 
     def __init__(
-        self, models: int, classes: int, *, replicates: int = REPLICATES, seed: int = 0
+        self,
+        models: int,
+        classes: int,
+        *,
+        replicates: int = REPLICATES,
+        seed: int = 0,
+        keep: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Start empty; memory is models·replicates·classes·3 float64 and a chunk of images."""
+        """Start empty; memory is models·replicates·classes·3 float64 and a chunk of images.
+
+        `keep` (K,) marks the classes in the mean; None takes all.
+        """
+        self.keep = keep
         self.replicates = replicates
         self.seed = seed
         self._shape = (replicates, models, classes, 3)
@@ -56,7 +66,7 @@ class PairedBootstrap:
         """Return baseline mIoU − model mIoU of every replicate, float64 (R,)."""
         self._flush()
         totals = self._totals.reshape(self._shape)
-        return np.asarray(miou(totals[:, 0]) - miou(totals[:, model]))
+        return np.asarray(miou(totals[:, 0], self.keep) - miou(totals[:, model], self.keep))
 
     @staticmethod
     def interval(differences: NDArray[np.float64], confidence: float) -> tuple[float, float] | None:

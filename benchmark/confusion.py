@@ -24,10 +24,14 @@ class Confusion:
     """Streaming confusion matrix of K classes; pixels whose truth is `ignore_index` never count."""
 
     def __init__(self, classes: int, ignore_index: int) -> None:
-        """Start empty; `matrix` is int64 (K,K), [truth][prediction], in pixels."""
+        """Start empty; `matrix` is int64 (K,K), [truth][prediction], in pixels.
+
+        `table` is the matrix of the image that was added last.
+        """
         self.classes = classes
         self.ignore_index = ignore_index
         self.matrix = np.zeros((classes, classes), np.int64)
+        self.table = self.matrix.copy()
 
     def update(self, truth: Labels, prediction: Labels, name: str = "an image") -> Counts:
         """Add one image and return its counts float64 (K,3): intersection, truth, prediction.
@@ -46,9 +50,9 @@ class Confusion:
                 f"but got {prediction.shape}."
             )
         self._refuse_prediction(prediction, name)
-        table = self._count(truth, prediction, name)
-        self.matrix += table
-        return counts_of(table)
+        self.table = self._count(truth, prediction, name)
+        self.matrix += self.table
+        return counts_of(self.table)
 
     def _count(self, truth: Labels, prediction: Labels, name: str) -> NDArray[np.int64]:
         """Return the (K,K) table of one image; one bincount of truth·K + prediction."""
@@ -118,27 +122,53 @@ def counts_of(matrix: NDArray[np.int64]) -> Counts:
 def iou(counts: Counts) -> NDArray[np.float64]:
     """Return IoU (...,K) of counts (...,K,3); NaN where truth and prediction are both empty."""
     hit = counts[..., INTERSECTION]
-    union = counts[..., TRUTH] + counts[..., PREDICTION] - hit
-    result = np.full(hit.shape, np.nan)
-    np.divide(hit, union, out=result, where=union > 0)
-    return result
+    return _share(hit, counts[..., TRUTH] + counts[..., PREDICTION] - hit)
 
 
-def miou(counts: Counts) -> NDArray[np.float64]:
+def miou(counts: Counts, keep: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Return the mean IoU (...) of counts (...,K,3), NaN classes skipped; NaN if all are.
+
+    `keep` (K,) marks the classes in the mean; None takes all.
 
     >>> float(miou(np.array([[1.0, 1, 2], [0, 0, 0]])))
     0.5
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # "mean of empty slice" is our NaN
-        return np.asarray(np.nanmean(iou(counts), axis=-1))
+    return _known_mean(iou(counts if keep is None else counts[..., keep, :]))
+
+
+def class_accuracy(counts: Counts) -> NDArray[np.float64]:
+    """Return the share of each class's truth that was found, (...,K); NaN without truth."""
+    return _share(counts[..., INTERSECTION], counts[..., TRUTH])
+
+
+def f1(counts: Counts) -> NDArray[np.float64]:
+    """Return 2·TP / (truth + predicted) (...,K) of counts (...,K,3); NaN where both are empty."""
+    return _share(2 * counts[..., INTERSECTION], counts[..., TRUTH] + counts[..., PREDICTION])
+
+
+def mean_over(values: NDArray[np.float64], keep: NDArray[np.bool_]) -> float | None:
+    """Return the mean of the finite values (K,) of the classes that `keep` (K,) marks, or None."""
+    known = values[keep & np.isfinite(values)]
+    return float(known.mean()) if known.size else None
 
 
 def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
     """Return the share of scored pixels on the diagonal; NaN when none was scored."""
     total = int(matrix.sum())
     return int(np.trace(matrix)) / total if total else float("nan")
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return part / whole, NaN where `whole` is 0."""
+    result = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result
+
+
+def _known_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # "mean of empty slice" is our NaN
+        return np.asarray(np.nanmean(values, axis=-1))
 
 
 class Agreement:

@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from ..common.errors import InputError
+from ..data.contract import OutputKind, ResizeRule
 from ..data.spec import open_dataset
 from ..runtimes.open import open_session
-from .accuracy import AccuracyRule, Subject, measure_accuracy
+from ..runtimes.session import Session
+from .accuracy import AccuracyRule, measure_accuracy
 from .assemble import Setup, base_record, with_accuracy
 from .candidate import Candidate, unique_names, with_defaults
 from .environment import read_environment
 from .opened import contract_at, static_batch
-from .protocol import label_space
+from .protocol import label_space, stride_px
 from .record import Record
+from .scoring import WHOLE_IMAGE, Scoring
+from .subject import Subject
+from .windows import Slide
 
 
 def evaluate(
@@ -26,6 +32,7 @@ def evaluate(
     postprocess: str | None = None,
     seed: int = 0,
     examples: int = 4,
+    scoring: Scoring = WHOLE_IMAGE,
     progress: bool = True,
 ) -> Record:
     """Return the accuracy of every candidate on `data`, measured in one pass over it.
@@ -41,6 +48,7 @@ def evaluate(
         postprocess: overrides every candidate's ("sparse" or "dense-torch").
         seed: of the bootstrap.
         examples: images kept for the report.
+        scoring: what is fed, where it is scored and what is averaged.
         progress: draw a bar on a terminal.
 
     Raises:
@@ -48,9 +56,9 @@ def evaluate(
         CheckFailedError: no pixel of the data set was scored.
     """
     chosen = with_defaults(sources, threads, postprocess)
-    rule = AccuracyRule(limit=limit, seed=seed, examples=examples)
+    rule = AccuracyRule(limit=limit, seed=seed, examples=examples, scoring=scoring)
     with ExitStack() as stack:
-        subjects = open_subjects(chosen, stack)
+        subjects = open_subjects(chosen, stack, scoring)
         contracts = tuple(subject.contract for subject in subjects)
         dataset = open_dataset(data, contract=contracts[0])
         space = label_space(contracts, dataset)
@@ -62,8 +70,14 @@ def evaluate(
     return with_accuracy(base_record(setup, seed), contracts[0], result, rule)
 
 
-def open_subjects(candidates: Sequence[Candidate], stack: ExitStack) -> list[Subject]:
-    """Open every candidate in this process for as long as `stack`, with a readable name each."""
+def open_subjects(
+    candidates: Sequence[Candidate], stack: ExitStack, scoring: Scoring = WHOLE_IMAGE
+) -> list[Subject]:
+    """Open every candidate in this process for as long as `stack`, with a readable name each.
+
+    Raises:
+        InputError: a candidate cannot be opened, or cannot do what the scoring asks.
+    """
     sessions = [
         stack.enter_context(
             open_session(
@@ -74,14 +88,26 @@ def open_subjects(candidates: Sequence[Candidate], stack: ExitStack) -> list[Sub
     ]
     names = unique_names(candidates, [(item.runtime, item.precision) for item in sessions])
     return [
-        Subject(
-            name,
-            session,
-            contract_at(session, item.size_px, static_batch(session)),
-            item.postprocess,
-        )
+        _subject(name, session, item, scoring)
         for name, session, item in zip(names, sessions, candidates, strict=True)
     ]
+
+
+def _subject(name: str, session: Session, item: Candidate, scoring: Scoring) -> Subject:
+    size_px = scoring.crop_px or item.size_px
+    contract = contract_at(session, size_px, static_batch(session))
+    if not scoring.sliding and not scoring.flip:
+        return Subject(name, session, contract, item.postprocess)
+    if contract.output is OutputKind.LABELS:
+        raise InputError(
+            f"Expected logits to average, but {name} returns labels: export it with "
+            "--output logits, or leave out --protocol slide and --flip."
+        )
+    plan = None
+    if scoring.sliding:
+        plan = Slide(contract.size_px, stride_px(scoring, contract.size_px))
+        contract = replace(contract, resize=ResizeRule.NONE)
+    return Subject(name, session, contract, item.postprocess, plan, scoring.flip)
 
 
 def _used(item: Candidate, subject: Subject) -> Candidate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..data.contract import Contract
 from ..runtimes.session import Session
 
 Array = NDArray[Any]
+DEPTH = "depth"
 
 
 def contract_at(session: Session, size_px: tuple[int, int] | None, batch: int = 1) -> Contract:
@@ -52,10 +52,16 @@ def synthetic_pixels(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
     return generator.standard_normal(shape, np.float32).astype(dtype, copy=False)
 
 
-def segmentation_output(outputs: Mapping[str, Array]) -> Array:
-    """Return the segmentation head's array, or the first where no head has that name."""
-    found = outputs.get("segmentation")
-    return found if found is not None else next(iter(outputs.values()))
+def labelling_head(contract: Contract) -> str:
+    """Return the head labels come from: "segmentation", or the first one that is not depth.
+
+    "" where there is only depth.
+
+    >>> labelling_head(Contract(heads=("depth", "road")))
+    'road'
+    """
+    heads = [head for head in contract.heads if head != DEPTH]
+    return "segmentation" if "segmentation" in heads else next(iter(heads), "")
 
 
 def _words(shape: tuple[int | str, ...]) -> str:

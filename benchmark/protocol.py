@@ -13,6 +13,14 @@ from ..data.contract import Contract, OutputKind, ResizeRule
 from ..data.dataset import Dataset
 from ..data.palette import Palette, default_palette
 from .bootstrap import CONFIDENCE
+from .depth import FLOOR
+from .opened import labelling_head
+from .scoring import Scoring
+
+_DEPTH_WORDS = (
+    "depth bilinear to the truth's size and in its unit, scored where the truth is finite and "
+    f"above 0 (RMSE-log and δ raise predictions to {FLOOR:g})"
+)
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,16 @@ class LabelSpace:
 def label_space(contracts: Sequence[Contract], dataset: Dataset | None) -> LabelSpace:
     """Return class names and colours; the data set's where it states them.
 
+    Contracts whose only head is depth have no say; all empty where there are no others.
+
     Raises:
         InputError: candidates, or the data set and they, differ in their number of classes.
     """
+    contracts = [item for item in contracts if labelling_head(item)]
+    if not contracts:
+        return LabelSpace((), ())
     counts = {item.num_classes for item in contracts}
-    stated = len(dataset.classes) if dataset else 0
+    stated = len(dataset.classes) if dataset and dataset.has_labels else 0
     if len(counts) > 1 or (stated and counts != {stated}):
         of_data = f" and {stated} of the data set {dataset.name}" if dataset and stated else ""
         raise InputError(
@@ -75,20 +88,64 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def evaluation_words(contract: Contract) -> str:
-    """Return how labels were made and scored."""
+def evaluation_words(
+    contract: Contract, scoring: Scoring, classes: Sequence[str], *, depth: bool = False
+) -> str:
+    """Return how the baseline's labels, and with `depth` its depth, were made and scored."""
+    parts = [_fed_words(contract, scoring)]
+    if labelling_head(contract):
+        parts += [_label_words(contract, scoring), _mean_words(contract, scoring, classes)]
+    if depth:
+        parts.append(_DEPTH_WORDS)
+    return "; ".join(part for part in parts if part)
+
+
+def _fed_words(contract: Contract, scoring: Scoring) -> str:
     height, width = contract.size_px
-    size = f"stretch to {height}x{width}" if contract.resize is ResizeRule.STRETCH else "as stored"
+    mirrored = ", and its mirror image" if scoring.flip else ""
+    if scoring.sliding:
+        stride = "x".join(str(side) for side in stride_px(scoring, contract.size_px))
+        return (
+            f"windows of {height}x{width} every {stride} px of the image at its own size"
+            f"{mirrored} (the last ones shifted inside, smaller images padded with the mean), "
+            "averaged where they overlap"
+        )
+    stretch = contract.resize is ResizeRule.STRETCH
+    size = f"stretch to {height}x{width}" if stretch else "as stored"
+    return f"whole image{mirrored}, {size} ({contract.resample.value})"
+
+
+def _label_words(contract: Contract, scoring: Scoring) -> str:
+    size = "label's size" if scoring.at == "label" else "input size, labels nearest to it"
     corners = "on" if contract.align_corners else "off"
     labels = {
-        OutputKind.LABELS: "labels from the graph, nearest to the label's size",
-        OutputKind.LOGITS_FULL: "full-size logits bilinear to the label's size, argmax",
-        OutputKind.LOGITS: "logits bilinear to the label's size, argmax",
+        OutputKind.LABELS: f"labels from the graph, nearest to the {size}",
+        OutputKind.LOGITS_FULL: f"full-size logits bilinear to the {size}",
+        OutputKind.LOGITS: f"logits bilinear to the {size}",
     }[contract.output]
-    return (
-        f"whole image, {size} ({contract.resample.value}), {labels} (align_corners {corners}); "
-        "int64 confusion matrix over the data set, ignored labels never scored"
-    )
+    if contract.output is OutputKind.LABELS:
+        return labels
+    one = contract.threshold is not None
+    score = f"sigmoid above {contract.threshold:g}" if one else "argmax"
+    if scoring.flip:
+        score = "mean of the sigmoids, " + score[8:] if one else "softmax, mean, argmax"
+    return f"{labels}, {score} (align_corners {corners})"
+
+
+def _mean_words(contract: Contract, scoring: Scoring, classes: Sequence[str]) -> str:
+    words = "int64 confusion matrix over the data set, ignored labels never scored"
+    names = classes or [f"class {index}" for index in range(contract.num_classes)]
+    left_out = scoring.excluded(classes, contract.num_classes)
+    if left_out:
+        words += f"; means without {', '.join(names[index] for index in left_out)}"
+    return words
+
+
+def stride_px(scoring: Scoring, crop_px: tuple[int, int]) -> tuple[int, int]:
+    """Return the stride asked for, or 3/4 of the crop, as 768 of 1024."""
+    if scoring.stride_px is not None:
+        return scoring.stride_px
+    return (max(1, crop_px[0] * 3 // 4), max(1, crop_px[1] * 3 // 4))
 
 
 def _generic(name: str) -> bool:

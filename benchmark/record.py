@@ -89,7 +89,11 @@ class Drop:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Data-set-level accuracy; `iou` is None for a class absent from truth and prediction."""
+    """Data-set-level accuracy; `iou` is None for a class absent from truth and prediction.
+
+    Means skip those classes and `excluded` ones. `levels` holds the mIoU by other definitions
+    ("image", "batch of 8", …); `class_accuracy` (recall) and `f1` are per class.
+    """
 
     images: int
     miou: float
@@ -99,6 +103,32 @@ class Accuracy:
     drop: Drop | None = None
     pixel_agreement: float | None = None  # with the baseline, over all scored pixels
     iou_drop: tuple[float | None, ...] = ()
+    excluded: tuple[int, ...] = ()  # class numbers left out of every mean
+    levels: dict[str, float | None] = field(default_factory=dict)
+    class_accuracy: tuple[float | None, ...] = ()
+    mean_accuracy: float | None = None
+    f1: tuple[float | None, ...] = ()
+    mean_f1: float | None = None
+
+
+@dataclass(frozen=True)
+class DepthAccuracy:
+    """Depth over all valid pixels of the data set (truth finite and above 0), in its unit.
+
+    abs_rel is mean(|p − g| / g); rmse_log and the deltas raise predictions below 0.001 to it
+    (`clamped_pixels` of them). `change` is candidate − baseline per metric, {} for the baseline.
+    """
+
+    pixels: int
+    abs_rel: float
+    mae: float
+    rmse: float
+    rmse_log: float
+    delta1: float  # share of pixels with max(p/g, g/p) < 1.25
+    delta2: float  # < 1.25²
+    delta3: float  # < 1.25³
+    clamped_pixels: int = 0
+    change: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,6 +173,7 @@ class Measurement:
     frame_speedup: float | None = None
     memory: Memory | None = None
     cold_start: ColdStart | None = None
+    depth: DepthAccuracy | None = None
     warnings: tuple[str, ...] = ()
 
 

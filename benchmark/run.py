@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import existing_path
@@ -22,6 +23,7 @@ from .machine import busy_share, machine_warnings, read_clock
 from .memory import measure_all_fresh
 from .protocol import label_space
 from .record import Environment, Frame, Record
+from .scoring import WHOLE_IMAGE, Scoring
 from .turn import Turn, open_turn
 
 
@@ -51,6 +53,7 @@ def benchmark(
     examples: int = 4,
     latency_only: bool = False,
     accuracy_only: bool = False,
+    scoring: Scoring = WHOLE_IMAGE,
     progress: bool = True,
 ) -> Record:
     """Measure every candidate and return the record; nothing is written.
@@ -75,6 +78,7 @@ def benchmark(
         examples: images kept for the report.
         latency_only: leave accuracy out.
         accuracy_only: leave every clock out; the same as `evaluate`.
+        scoring: how the accuracy is measured, as in `evaluate`.
         progress: draw bars on a terminal.
 
     Raises:
@@ -82,11 +86,12 @@ def benchmark(
         CheckFailedError: a worker died or took too long.
     """
     chosen = with_defaults(resolve_baseline(candidates, baseline), threads, postprocess)
-    rule = AccuracyRule(limit=limit, seed=seed, examples=examples)
+    rule = AccuracyRule(limit=limit, seed=seed, examples=examples, scoring=scoring)
     if accuracy_only:
         if data is None or latency_only:
             raise InputError("Expected a data set, and accuracy only or latency only, not both.")
-        return evaluate(chosen, data, limit=limit, seed=seed, examples=examples, progress=progress)
+        shared: dict[str, Any] = {"limit": limit, "seed": seed, "examples": examples}
+        return evaluate(chosen, data, scoring=scoring, progress=progress, **shared)
     clock = LatencyRule(rounds=rounds, runs=runs, budget_s=budget_s, seed=seed)
     setup, timed = _time(chosen, data, frame_image, clock, progress)
     record = base_record(setup, seed)
@@ -143,11 +148,11 @@ def _score(
     record: Record, setup: Setup, dataset: Dataset, rule: AccuracyRule, progress: bool
 ) -> Record:
     with ExitStack() as stack:
-        subjects = open_subjects(setup.candidates, stack)
+        subjects = open_subjects(setup.candidates, stack, rule.scoring)
         result = measure_accuracy(
             subjects, dataset, palette=setup.space.palette, rule=rule, progress=progress
         )
-    return with_accuracy(record, setup.contracts[0], result, rule)
+    return with_accuracy(record, subjects[0].contract, result, rule)
 
 
 def _frame_file(path: Path | None, dataset: Dataset | None) -> tuple[str, bytes] | None:

@@ -109,12 +109,12 @@ class Worker:
         """Take an encoded image (base64) to a label map at its size, `runs` times; four parts."""
         session, contract = self._opened(size_px, 1)
         from ..data.preprocess import decode, preprocess
-        from ..runtimes.labels import labels_from_output
-        from .opened import segmentation_output
+        from .subject import Subject
 
         if postprocess == "dense-torch":
             _limit_torch(session.threads)
         data = base64.b64decode(image)
+        subject = Subject("frame", session, contract, postprocess)
         parts: dict[str, list[float]] = {name: [] for name in (*PARTS, "total")}
         for _ in range(runs):
             marks = [time.perf_counter()]
@@ -122,10 +122,10 @@ class Worker:
             marks.append(time.perf_counter())
             tensor = preprocess(pixels, contract)
             marks.append(time.perf_counter())
-            output = segmentation_output(session.run(tensor))
+            outputs = session.run(tensor)
             marks.append(time.perf_counter())
             size = (pixels.shape[0], pixels.shape[1])
-            labels_from_output(output, contract, size, method=postprocess)
+            subject.seen(outputs, size, size)
             marks.append(time.perf_counter())
             for index, name in enumerate(PARTS):
                 parts[name].append(1e3 * (marks[index + 1] - marks[index]))

@@ -14,8 +14,9 @@ import time
 
 import click
 
-from segship.benchmark.accuracy import AccuracyRule, Subject, measure_accuracy
+from segship.benchmark.accuracy import AccuracyRule, measure_accuracy
 from segship.benchmark.candidate import parse_candidate
+from segship.benchmark.subject import Subject
 from segship.data.dataset import Dataset
 from segship.data.loader import prepare
 from segship.data.spec import open_dataset

@@ -69,6 +69,31 @@ def axis_plan(length_in: int, length_out: int, align_corners: bool) -> AxisPlan:
     )
 
 
+def resize_bilinear(
+    maps: NDArray[Any], size_px: tuple[int, int], align_corners: bool = False
+) -> Floats:
+    """Return maps (…,h,w) of floats resized to (…,*size_px) as torch's `interpolate` does, float32.
+
+    The array itself where the size is already right.
+
+    >>> resize_bilinear(np.array([[0.0, 4.0]], np.float32), (1, 4)).tolist()
+    [[0.0, 1.0, 3.0, 4.0]]
+    """
+    maps = maps.astype(np.float32, copy=False)
+    if maps.shape[-2:] == size_px:
+        return maps
+    rows = axis_plan(maps.shape[-2], size_px[0], align_corners)
+    cols = axis_plan(maps.shape[-1], size_px[1], align_corners)
+    wide = maps.take(cols.low, axis=-1) * cols.w_low
+    wide += maps.take(cols.high, axis=-1) * cols.w_high
+    full: Floats = wide.take(rows.low, axis=-2)
+    full *= rows.w_low[:, None]
+    other = wide.take(rows.high, axis=-2)
+    other *= rows.w_high[:, None]
+    full += other
+    return full
+
+
 def _source_positions(length_in: int, length_out: int, align_corners: bool) -> Floats:
     """Return where each output position reads, in float32 as torch computes it."""
     target = np.arange(length_out, dtype=np.float32)

@@ -48,7 +48,7 @@ def labels_from_output(
     if method not in METHODS:
         raise InputError(f"Expected a method of {', '.join(METHODS)}, but got {method!r}.")
     if contract.output is OutputKind.LABELS:
-        return _nearest(_checked_labels(output, contract), size_px)
+        return resize_nearest(_checked_labels(output, contract), size_px)
     logits = _with_background(output, contract)
     if contract.classes and logits.shape[1:2] != (contract.num_classes,):
         raise InputError(
@@ -88,7 +88,7 @@ def _checked_labels(output: NDArray[Any], contract: Contract) -> Labels:
     return labels
 
 
-def _nearest(labels: Labels, size_px: tuple[int, int]) -> Labels:
+def resize_nearest(labels: Labels, size_px: tuple[int, int]) -> Labels:
     """Return a copy (B,h,w) at `size_px`, each pixel that of the input its centre falls in."""
     height, width = labels.shape[1:]
     if (height, width) == size_px:

@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from segship.benchmark.accuracy import AccuracyRule, Subject, measure_accuracy
+from segship.benchmark.accuracy import AccuracyRule, measure_accuracy
 from segship.benchmark.candidate import Candidate
 from segship.benchmark.evaluate import evaluate
 from segship.benchmark.record import load_record, save_record
+from segship.benchmark.subject import Subject
 from segship.common.errors import CheckFailedError, InputError
 from segship.data.dataset import Sample
 from segship.data.preprocess import preprocess

@@ -1,0 +1,159 @@
+"""Segmentation accuracy of several models, accumulated image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..common.errors import CheckFailedError
+from .bootstrap import PairedBootstrap
+from .confusion import (
+    Agreement,
+    Confusion,
+    Counts,
+    class_accuracy,
+    counts_of,
+    f1,
+    iou,
+    mean_over,
+    miou,
+    pixel_accuracy,
+)
+from .examples import ExampleKeeper
+from .levels import Level, LevelMean
+from .record import Accuracy, Example
+
+Labels = NDArray[Any]
+
+
+class LabelScores:
+    """Scores of M models on K classes; its size does not depend on the number of images.
+
+    `excluded` are the numbers of classes left out of every mean.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        classes: int,
+        ignore_index: int,
+        *,
+        replicates: int,
+        seed: int,
+        levels: Sequence[Level] = (),
+        excluded: Sequence[int] = (),
+        keeper: ExampleKeeper,
+    ) -> None:
+        """Start empty; the first name is the baseline."""
+        self.names = list(names)
+        self.images = 0
+        self.excluded = tuple(excluded)
+        self.keep = ~np.isin(np.arange(classes), self.excluded)
+        self.confusions = [Confusion(classes, ignore_index) for _ in names]
+        self.agreements = [Agreement(ignore_index) for _ in names[1:]]
+        self.levels = [[LevelMean(level, classes, self.keep) for level in levels] for _ in names]
+        self.bootstrap = PairedBootstrap(
+            len(names), classes, replicates=replicates, seed=seed, keep=self.keep
+        )
+        self.keeper = keeper
+
+    @property
+    def scored(self) -> bool:
+        """Say whether any pixel was scored so far."""
+        return bool(self.confusions) and bool(self.confusions[0].matrix.any())
+
+    def add(
+        self, name: str, image: NDArray[np.uint8], truth: Labels, predictions: Sequence[Labels]
+    ) -> None:
+        """Score one image (h,w,3): truth (H,W) and one prediction (H,W) per model.
+
+        Raises:
+            InputError: sizes differ, or a label is out of range.
+        """
+        pairs = zip(self.confusions, predictions, strict=True)
+        counts = np.stack([confusion.update(truth, labels, name) for confusion, labels in pairs])
+        shares = [
+            agreement.update(truth, predictions[0], prediction)
+            for agreement, prediction in zip(self.agreements, predictions[1:], strict=True)
+        ]
+        for confusion, means in zip(self.confusions, self.levels, strict=True):
+            for mean in means:
+                mean.add(confusion.table)
+        if len(predictions) > 1:
+            self.bootstrap.add(self.images, counts)
+        self.keeper.offer(
+            self.images,
+            name,
+            image=image,
+            truth=truth,
+            predictions=predictions,
+            agreement=shares,
+            accuracy=_hit_share(counts[0]),
+        )
+        self.images += 1
+
+    def result(self) -> list[Accuracy]:
+        """Return one accuracy per model, in order.
+
+        Raises:
+            CheckFailedError: no class in the mean was seen.
+        """
+        base = self._plain(0)
+        others = (self._compared(index, base) for index in range(1, len(self.names)))
+        return [base, *others]
+
+    def examples(self) -> tuple[Example, ...]:
+        """Return the images kept for the eye."""
+        return self.keeper.examples(self.names)
+
+    def _plain(self, index: int) -> Accuracy:
+        matrix = self.confusions[index].matrix
+        counts = counts_of(matrix)
+        mean = float(miou(counts, self.keep))
+        if not np.isfinite(mean):
+            raise CheckFailedError(
+                "Expected a scored pixel of a class in the mean, but only excluded ones occur: "
+                "exclude fewer classes."
+            )
+        return Accuracy(
+            images=self.images,
+            miou=mean,
+            iou=_values(iou(counts)),
+            pixel_accuracy=pixel_accuracy(matrix),
+            confusion=tuple(tuple(row) for row in matrix.tolist()),
+            excluded=self.excluded,
+            levels={item.level.words: item.value() for item in self.levels[index]},
+            class_accuracy=_values(class_accuracy(counts)),
+            mean_accuracy=mean_over(class_accuracy(counts), self.keep),
+            f1=_values(f1(counts)),
+            mean_f1=mean_over(f1(counts), self.keep),
+        )
+
+    def _compared(self, index: int, base: Accuracy) -> Accuracy:
+        plain = self._plain(index)
+        pairs = zip(base.iou, plain.iou, strict=True)
+        return replace(
+            plain,
+            drop=self.bootstrap.drop(index, miou_drop=base.miou - plain.miou),
+            pixel_agreement=self.agreements[index - 1].share,
+            iou_drop=tuple(None if a is None or b is None else a - b for a, b in pairs),
+        )
+
+
+def without_comparison(item: Accuracy) -> Accuracy:
+    """Return an accuracy as it is where the baseline predicts no labels."""
+    return replace(item, drop=None, pixel_agreement=None, iou_drop=())
+
+
+def _values(scores: NDArray[np.float64]) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else float(value) for value in scores)
+
+
+def _hit_share(counts: Counts) -> float:
+    """Return the pixel accuracy of one image's counts (K,3), 1 where nothing was scored."""
+    scored = float(counts[:, 1].sum())
+    return float(counts[:, 0].sum()) / scored if scored else 1.0

@@ -9,35 +9,39 @@ from ...common.errors import InputError
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
+    from .settings import Settings
 
 __all__ = ["load_checkpoint", "looks_like_checkpoint"]
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 
 
-def load_checkpoint(source: str | Path) -> Checkpoint:
-    """Read a trained SegFormer from a folder, a weights file in such a folder, or a hub id.
+def load_checkpoint(source: str | Path, *, settings: Settings | None = None) -> Checkpoint:
+    """Read a trained SegFormer of any flavour from a folder, a weights file or a hub id.
 
-    Nothing in a checkpoint is ever executed.
+    `settings` say what no file does; they go over the sidecar beside the checkpoint. Nothing in
+    a checkpoint is ever executed.
 
     Raises:
         InputError: one line that says what was expected, what came and what to do.
     """
-    from .hf import read_hf, read_hf_file
+    from .assemble import assemble
     from .hf_hub import download, is_hub_id
+    from .settings import Settings, read_sidecar
+    from .source import open_file, open_folder
 
     path, text = Path(source), str(source)
+    stated = (settings or Settings.none()).over(read_sidecar(path))
     if path.is_dir():
-        return read_hf(path, source=text)
+        return assemble(open_folder(path, text), stated)
     if path.is_file():
-        _refuse_other_files(path)
-        return read_hf_file(path, source=text)
+        return assemble(open_file(path, text), stated)
     if not is_hub_id(text):
         raise InputError(
             f"Expected a checkpoint folder, a weights file or a Hugging Face id, but {text} does "
             "not exist: check the path."
         )
-    return read_hf(download(text), source=text)
+    return assemble(open_folder(download(text), text), stated)
 
 
 def looks_like_checkpoint(source: str | Path) -> bool:
@@ -52,11 +56,3 @@ def looks_like_checkpoint(source: str | Path) -> bool:
     if path.exists():
         return path.is_dir() or path.suffix in _WEIGHT_SUFFIXES
     return is_hub_id(str(source))
-
-
-def _refuse_other_files(path: Path) -> None:
-    if path.suffix not in _WEIGHT_SUFFIXES:
-        raise InputError(
-            f"Expected a checkpoint ({', '.join(_WEIGHT_SUFFIXES)} or a folder), but {path} is "
-            f"a {path.suffix or 'file without suffix'}: check the path."
-        )

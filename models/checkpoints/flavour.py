@@ -19,11 +19,12 @@ ORIGINAL_EPS = Eps(patch=1e-5, sr=1e-5, block=1e-6, stage=1e-6)  # NVlabs and wh
 
 @dataclass(frozen=True)
 class Reading:
-    """Canonical tensors (dtypes as stored), the specification they show, and notes."""
+    """Canonical tensors (dtypes as stored), the specification they show, notes, the spelling."""
 
     tensors: Tensors
     spec: ModelSpec
     notes: tuple[str, ...]
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Flavour:
     head_names: tuple[str, ...] = ("segmentation",)
     preset: str = "imagenet"
     size_px: tuple[int, int] | None = None  # the size its authors train at
+    sizes_px: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # … by classes
     nvidia: bool = False  # the weights people have in this layout descend from NVIDIA's
     notes: tuple[str, ...] = ()
     prepare: Callable[[Tensors], Tensors] = dict  # foreign tensors before the rows
@@ -82,11 +84,27 @@ class Flavour:
                 del kept[key]
         return kept, tuple(notes)
 
+    def rename(
+        self, tensors: Mapping[str, Tensor], *, source: str = "the file", prefix: str = ""
+    ) -> tuple[Tensors, Layout]:
+        """Return the canonical tensors and the spelling they were in; dtypes stay as stored.
+
+        `tensors` come without `prefix`, which only messages need.
+
+        Raises:
+            InputError: names this flavour does not have, or shapes its rows cannot take.
+        """
+        used, _ = self.separate(tensors)
+        layout = self.layout_of(used)
+        _require_one_spelling(self.layouts, layout, used, source)
+        return layout.read(self.prepare(used), source, prefix), layout
+
     def read(
         self,
         tensors: Mapping[str, Tensor],
         *,
         source: str = "the file",
+        prefix: str = "",
         attention_heads: tuple[int, ...] | None = None,
     ) -> Reading:
         """Return what tensors of this flavour (prefix removed) are.
@@ -95,28 +113,29 @@ class Flavour:
         names no provenance.
 
         Raises:
-            InputError: names this flavour does not have, or shapes no SegFormer has.
+            InputError: as `rename`, or a tensor is missing, or no SegFormer has these shapes.
         """
         from .infer import infer_spec
 
-        used, notes = self.separate(tensors)
-        layout = self.layout_of(used)
-        _require_one_spelling(self.layouts, layout, used, source)
-        canonical = layout.read(self.prepare(used), source)
+        canonical, layout = self.rename(tensors, source=source, prefix=prefix)
 
         def name_of(name: str) -> str:
-            return layout.foreign_name(name) or name
+            return f"{prefix}{layout.foreign_name(name) or name}"
 
         spec = infer_spec(canonical, name_of, source, attention_heads)
-        return Reading(canonical, self.dress(spec), notes)
+        return Reading(canonical, self.dress(spec), self.separate(tensors)[1], layout)
 
-    def write(self, tensors: Mapping[str, Tensor], spec: ModelSpec) -> Tensors:
+    def write(
+        self, tensors: Mapping[str, Tensor], spec: ModelSpec, layout: Layout | None = None
+    ) -> Tensors:
         """Return the foreign tensors of a canonical state dict: the inverse of `read`.
+
+        `layout` is the spelling to write; the flavour's first where None.
 
         Raises:
             InputError: the layout has no place for a tensor.
         """
-        return self.restore(self.layouts[0].write(tensors), spec)
+        return self.restore((layout or self.layouts[0]).write(tensors), spec)
 
     def dress(self, spec: ModelSpec) -> ModelSpec:
         """Return `spec` with the numbers of this flavour that no tensor holds."""

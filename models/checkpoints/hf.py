@@ -1,109 +1,42 @@
-"""Hugging Face checkpoints: a folder of `save_pretrained`, one of its files, or a hub id."""
+"""What the JSON files of a Hugging Face folder say about the model and its images."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ...common.errors import InputError
 from ...data.contract import Contract
-from ..segformer import SegFormer
 from ..spec import ModelSpec, Provenance
-from .checkpoint import Checkpoint
-from .hf_config import (
-    Json,
-    class_names,
-    ignore_index,
-    numeric_notes,
-    read_config,
-    spec_from_config,
-)
-from .hf_keys import hub_name, to_canonical
+from .build import build_model
+from .hf_config import Json, class_names, ignore_index, numeric_notes, spec_from_config
+from .hf_keys import hub_name
 from .hf_preprocessor import read_preprocessing
-from .messages import listed
+from .layout import Tensors
 from .model_card import read_card
 from .palettes import Palette, palette_for
-from .tensors import Weights, as_float32, find_weights
+
+__all__ = ["build_model", "describe_hf", "licence_note"]
 
 _CLASSIFIER = "heads.segmentation.classifier.weight"
-_COUNTER = "num_batches_tracked"  # not stored by every version, and not used at inference
 
 
-def read_hf(folder: Path, *, source: str) -> Checkpoint:
-    """Read a Hugging Face folder into the canonical model; `source` is what the user typed.
-
-    Raises:
-        InputError: anything missing, unexpected, damaged, unsafe or of another model.
-    """
-    config = read_config(folder)
-    return _read(config, find_weights(folder), source)
-
-
-def read_hf_file(path: Path, *, source: str) -> Checkpoint:
-    """Read one weights file, with the config.json beside it, into the canonical model.
+def describe_hf(
+    config: Json, folder: Path, tensors: Tensors, origin: Provenance
+) -> tuple[ModelSpec, Contract, tuple[str, ...]]:
+    """Return specification, contract and notes of canonical `tensors` by the files of `folder`.
 
     Raises:
-        InputError: as `read_hf`; an unsafe or damaged file is named before a missing config.
+        InputError: config.json or preprocessor_config.json says what no SegFormer or contract
+            can be, or the classes do not fit the classifier.
     """
-    weights = Weights(path.parent, (path.name,))
-    stored = weights.read()
-    return _read(read_config(path.parent), weights, source, stored)
-
-
-def _read(
-    config: Json, weights: Weights, source: str, stored: dict[str, Tensor] | None = None
-) -> Checkpoint:
-    folder = weights.folder
-    named = to_canonical(weights.read() if stored is None else stored, str(folder))
-    tensors, dtypes = as_float32(named, str(folder))
     channels = _output_channels(tensors, folder)
-    origin = Provenance("hf", source, weights.sha256(), _licence_note(config, source, folder))
     spec = spec_from_config(config, channels, origin)
     contract, notes = _contract(config, folder, channels)
-    notes = numeric_notes(config) + notes + _dtype_notes(dtypes)
-    return Checkpoint(build_model(spec, tensors, str(folder)), spec, contract, notes, folder)
+    return spec, contract, numeric_notes(config) + notes
 
 
-def build_model(spec: ModelSpec, tensors: dict[str, Tensor], source: str) -> SegFormer:
-    """Return the canonical model of `spec` holding exactly `tensors` (canonical names, float32).
-
-    Raises:
-        InputError: a tensor is missing, has another shape, or has no place in the model.
-    """
-    with torch.device("meta"):
-        model = SegFormer(spec)
-    expected = model.state_dict()
-    counters = {name for name in expected if name.endswith(_COUNTER)}
-    tensors = {**{name: torch.zeros((), dtype=torch.int64) for name in counters}, **tensors}
-    _compare(expected, tensors, source)
-    model.load_state_dict(tensors, assign=True)
-    return model.requires_grad_(False).eval()
-
-
-def _compare(expected: dict[str, Tensor], found: dict[str, Tensor], source: str) -> None:
-    if missing := expected.keys() - found.keys():
-        raise InputError(
-            f"Expected {len(expected)} tensors, but {source} lacks "
-            f"{listed(map(hub_name, missing))}: the file is incomplete, or config.json "
-            "belongs to another model."
-        )
-    if unexpected := found.keys() - expected.keys():
-        raise InputError(
-            f"Expected {len(expected)} tensors, but {source} also holds "
-            f"{listed(map(hub_name, unexpected))}: config.json belongs to another model."
-        )
-    for name, tensor in expected.items():
-        if found[name].shape != tensor.shape:
-            raise InputError(
-                f"Expected {hub_name(name)!r} of shape {tuple(tensor.shape)} by config.json, but "
-                f"{source} holds {tuple(found[name].shape)}: the two belong to different models."
-            )
-
-
-def _output_channels(tensors: dict[str, Tensor], folder: Path) -> int:
+def _output_channels(tensors: Tensors, folder: Path) -> int:
     classifier = tensors.get(_CLASSIFIER)
     if classifier is None or classifier.ndim != 4:
         raise InputError(
@@ -142,16 +75,17 @@ def _palette(config: Json, classes: tuple[str, ...]) -> Palette:
     return tuple((red, green, blue) for red, green, blue in colours)
 
 
-def _dtype_notes(dtypes: set[str]) -> tuple[str, ...]:
-    if not dtypes:
-        return ()
-    return (f"weights are stored as {', '.join(sorted(dtypes))}; computed in float32",)
+def licence_note(
+    config: Json | None, source: str, folder: Path, *, nvidia_layout: bool = False
+) -> str:
+    """Return what users must know about the licence of weights.
 
-
-def _licence_note(config: Json, source: str, folder: Path) -> str:
-    """Weights of NVIDIA, and what was fine-tuned from them, are not for commercial use."""
+    Weights of NVIDIA, and what was fine-tuned from them, are not for commercial use.
+    `nvidia_layout` says that the encoders people have in this layout are NVIDIA's, converted or
+    not.
+    """
     card = read_card(folder)
-    ancestry = (source, str(config.get("_name_or_path", "")), *card.ancestors)
+    ancestry = (source, str((config or {}).get("_name_or_path", "")), *card.ancestors)
     if any(re.match(r"nvidia/|.*models--nvidia--", name) for name in ancestry):
         return (
             "These weights come from NVIDIA's SegFormer checkpoints (NVIDIA Source Code License): "
@@ -160,6 +94,12 @@ def _licence_note(config: Json, source: str, folder: Path) -> str:
     if card.licence:
         parents = ", ".join(card.ancestors) or "none"
         return f"The model card states the licence {card.licence} (base model: {parents})."
+    if nvidia_layout:
+        return (
+            "Encoders in this layout start from NVIDIA's MiT weights unless trained from scratch "
+            "(NVIDIA Source Code License: research and evaluation only, no commercial use); "
+            "check before you ship."
+        )
     return (
         "Origin of the weights unknown: what was fine-tuned from NVIDIA's SegFormer checkpoints "
         "is for non-commercial use only; check before you ship."

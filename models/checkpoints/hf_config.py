@@ -57,7 +57,15 @@ def read_config(folder: Path) -> Json:
             f"Expected a checkpoint, but {folder} has no config.json: name the folder that "
             "save_pretrained wrote."
         )
-    config = read_json(path)
+    return check_config(read_json(path), path)
+
+
+def check_config(config: Json, path: Path) -> Json:
+    """Return `config`, read from `path`, if it is of a SegFormer for segmentation.
+
+    Raises:
+        InputError: another model type, or an encoder without decode head.
+    """
     if config.get("model_type") != "segformer":
         raise InputError(
             f"Expected model_type 'segformer' in {path}, but got {config.get('model_type')!r}: "

@@ -6,10 +6,6 @@ Hub files carry the names of transformers before 5.9 and `save_pretrained` still
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from torch import Tensor
-
 from ...common.errors import InputError
 from .layout import Layout, row
 
@@ -90,13 +86,3 @@ def hub_name(key: str, *, since_5_9: bool = False) -> str:
             "save the model before any rewrite."
         )
     return name
-
-
-def to_canonical(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Rename every tensor; `source` names the file or folder in errors.
-
-    Raises:
-        InputError: a name belongs to neither spelling, or both spellings are mixed.
-    """
-    layout = SINCE_5_9 if any(key.startswith("segformer.stages.") for key in tensors) else HUB
-    return layout.read(tensors, source)

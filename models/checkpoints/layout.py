@@ -177,8 +177,8 @@ class Layout:
         place = _find(name, self._canonical)
         return place.foreign() if place else None
 
-    def read(self, tensors: Mapping[str, Tensor], source: str) -> Tensors:
-        """Return the canonical tensors; dtypes stay as stored.
+    def read(self, tensors: Mapping[str, Tensor], source: str, prefix: str = "") -> Tensors:
+        """Return the canonical tensors; dtypes stay as stored. `prefix` is for messages.
 
         Raises:
             InputError: an unknown name, or a shape the row's operation cannot take.
@@ -188,9 +188,10 @@ class Layout:
         for key, tensor in tensors.items():
             place = _find(key, self._foreign)
             if place is None:
-                unknown.append(key)
+                unknown.append(f"{prefix}{key}")
                 continue
-            found.update(zip(place.canonical(), _apply(place, key, tensor, source), strict=True))
+            parts = _apply(place, f"{prefix}{key}", tensor, source)
+            found.update(zip(place.canonical(), parts, strict=True))
             if place.row.no_bias and place.leaf == "weight":
                 bias = place.canonical()[0].removesuffix("weight") + "bias"
                 found.setdefault(bias, tensor.new_zeros(tensor.shape[:1]))

@@ -30,6 +30,9 @@ _CITYSCAPES: dict[str, tuple[int, int, int]] = {
 }
 
 
+CITYSCAPES_NAMES = tuple(_CITYSCAPES)
+
+
 def palette_for(classes: tuple[str, ...]) -> Palette:
     """Return one RGB colour per class: the known ones for Cityscapes' list, else the default.
 

@@ -35,9 +35,11 @@ def test_a_file_of_another_kind(tmp_path: Path, refused: Refused) -> None:
     refused(file, "is a .onnx", ".safetensors")
 
 
-def test_a_weights_file_without_config(tiny: Path, refused: Refused) -> None:
+def test_two_weights_files_without_config(tiny: Path, refused: Refused) -> None:
     (tiny / "config.json").unlink()
-    refused(tiny / WEIGHTS, "has no config.json")
+    (tiny / WEIGHTS).rename(tiny / "a.safetensors")
+    (tiny / "b.pth").write_bytes(b"x")
+    refused(tiny, "one weights file", "found 2 (a.safetensors, b.pth)", "name the file")
 
 
 def test_a_folder_without_weights(tiny: Path, refused: Refused) -> None:

@@ -50,5 +50,6 @@ COURSE = Flavour(
     lacks=("depth_head.",),
     numerics=NUMERICS,
     preset="course",
-    size_px=(512, 1024),
+    size_px=(512, 1024),  # its Cityscapes
+    sizes_px={3: (180, 320)},  # its BDD100K
 )

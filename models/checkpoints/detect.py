@@ -1,0 +1,133 @@
+"""Which flavour is this? Told by the structure of the names, under any prefix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ...common.errors import InputError
+from .flavour import Flavour
+from .flavours import FLAVOURS, flavour_named
+from .messages import listed
+from .refusals import refuse
+
+# a copy of the model that a trainer averages over steps, told by its prefix
+_AVERAGED = re.compile(r"(^|[._])(ema|averaged|avg|swa)([._]|$)")
+
+
+class Match(NamedTuple):
+    """The flavour of a file, and what stands before its names ("" or ending in a dot)."""
+
+    flavour: Flavour
+    prefix: str
+
+
+def identify(
+    keys: Iterable[str],
+    *,
+    source: str = "the file",
+    flavour: str | None = None,
+    prefix: str | None = None,
+) -> Match:
+    """Return the one flavour whose names these are; `flavour` and `prefix` are the user's word.
+
+    Every prefix is found by the flavour's classifier, so wrappers (Lightning, DDP, compiled
+    modules) need no list. An averaged (EMA) copy beside the model itself is passed over.
+
+    Raises:
+        InputError: no flavour fits, several do, or a name inside the network is unknown; says
+            what was seen and what was needed.
+    """
+    keys = sorted(keys)
+    wanted = None if prefix in (None, "") else f"{str(prefix).rstrip('.')}."
+    found = _candidates(keys, flavour)
+    if prefix is not None:
+        chosen = [match for match in found if match.prefix == (wanted or "")]
+        if not chosen and found:
+            raise InputError(
+                f"Expected a model under the prefix {prefix!r}, but {source} holds models under "
+                f"{_prefixes(found)}: correct --set prefix=."
+            )
+        found = chosen
+    elif len(found) > 1:
+        found = [m for m in found if not _AVERAGED.search(m.prefix.rstrip("."))] or found
+    if not found:
+        refuse(keys, source, flavour)
+    if len(found) > 1:
+        raise InputError(
+            f"Expected one model, but {source} holds {len(found)}: {_described(found)}. Choose one "
+            f"with --set prefix={found[0].prefix or repr('')}."
+        )
+    _require_known(found[0], keys, source)
+    return found[0]
+
+
+def remarks(match: Match, keys: Iterable[str]) -> tuple[str, ...]:
+    """Return notes on the tensors of a file that are no part of the matched network."""
+    outside = [key for key in keys if not _inside(match, key)]
+    if not outside:
+        return ()
+    copies = [m.prefix for m in _candidates(sorted(outside), None) if m.prefix != match.prefix]
+    notes = [
+        f"a second model under {prefix!r} was left out: --set prefix={prefix} reads it instead"
+        for prefix in copies
+        if prefix
+    ]
+    rest = [key for key in outside if not any(p and key.startswith(p) for p in copies)]
+    if rest:
+        notes.append(f"left out {listed(rest)}: no part of the network")
+    return tuple(notes)
+
+
+def _candidates(keys: Sequence[str], stated: str | None) -> list[Match]:
+    """Return every flavour and prefix that fits; a stated flavour needs its modules only."""
+    flavours = FLAVOURS if stated is None else (flavour_named(stated),)
+    found = []
+    for flavour in flavours:
+        fits = flavour.claims if stated is None else flavour.marked
+        for prefix in _anchored(keys, flavour.marks[0]):
+            if fits([key[len(prefix) :] for key in keys if key.startswith(prefix)]):
+                found.append(Match(flavour, prefix))
+    return found
+
+
+def _anchored(keys: Iterable[str], anchor: str) -> list[str]:
+    """Return what stands before `anchor` in the keys, at a dot or at the start.
+
+    >>> _anchored(["a.head.weight", "b.ahead.weight", "head.bias"], "head.")
+    ['', 'a.']
+    """
+    pattern = re.compile(rf"(|.*\.){re.escape(anchor)}")
+    return sorted({match[1] for match in map(pattern.match, keys) if match})
+
+
+def _inside(match: Match, key: str) -> bool:
+    rest = key.removeprefix(match.prefix)
+    return key.startswith(match.prefix) and rest.startswith(match.flavour.roots)
+
+
+def _require_known(match: Match, keys: Iterable[str], source: str) -> None:
+    """Refuse names inside the network that no row knows: it would not be the whole network."""
+    flavour, prefix = match
+    unknown = [
+        key
+        for key in keys
+        if _inside(match, key)
+        and not any(layout.knows(key[len(prefix) :]) for layout in flavour.layouts)
+        and not any(re.match(pattern, key[len(prefix) :]) for pattern in flavour.dropped)
+    ]
+    if unknown:
+        raise InputError(
+            f"Expected only SegFormer tensors ({flavour.title}), but {source} also holds "
+            f"{listed(unknown)}: this is a changed network; export it with "
+            "`segship export FILE --module file.py:Class`."
+        )
+
+
+def _prefixes(found: Iterable[Match]) -> str:
+    return ", ".join(sorted({repr(match.prefix) for match in found}))
+
+
+def _described(found: Iterable[Match]) -> str:
+    return ", ".join(f"{match.flavour.name} under {match.prefix!r}" for match in found)

@@ -21,20 +21,32 @@ def save_hf_checkpoint(model: SegFormer, contract: Contract, folder: str | Path)
     The palette goes into config.json under a key transformers carries along but does not use.
 
     Raises:
-        InputError: the model or contract has something this layout cannot say, or `folder` exists.
+        InputError: the model or contract has something this layout cannot say (`optimize.export_hf`
+            writes what can be written, and says what is lost), or `folder` exists.
     """
     _refuse_inexpressible(model.spec, contract)
+    with atomic_folder(Path(folder)) as temporary:
+        write_hf_files(model, contract, temporary)
+
+
+def write_hf_files(model: SegFormer, contract: Contract, folder: Path) -> None:
+    """Write the three files of a checkpoint into an existing `folder`.
+
+    What the layout cannot say is left out without a word: `save_hf_checkpoint` refuses it.
+
+    Raises:
+        InputError: the layout has no place for a tensor.
+    """
+    from safetensors.torch import save
+
     tensors = {
         hub_name(name): tensor.detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    from safetensors.torch import save
-
-    with atomic_folder(Path(folder)) as temporary:
-        data = save(tensors, metadata={"format": "pt"})  # save_file would make it private (0600)
-        (temporary / "model.safetensors").write_bytes(data)
-        _write_json(temporary / "config.json", _config(model.spec, contract))
-        _write_json(temporary / "preprocessor_config.json", _preprocessor(contract))
+    data = save(tensors, metadata={"format": "pt"})  # save_file would make it private (0600)
+    (folder / "model.safetensors").write_bytes(data)
+    _write_json(folder / "config.json", _config(model.spec, contract))
+    _write_json(folder / "preprocessor_config.json", _preprocessor(contract))
 
 
 def _refuse_inexpressible(spec: ModelSpec, contract: Contract) -> None:
@@ -44,11 +56,13 @@ def _refuse_inexpressible(spec: ModelSpec, contract: Contract) -> None:
         "ReLU in each branch": head.kind is HeadKind.BRANCH_RELU,
         "align_corners": head.align_corners or contract.align_corners,
         "a bias in the fuse convolution": head.fuse_bias,
+        "BatchNorm after the ReLU": head.norm_after_relu,
         "reduction at ratio 1": spec.sr_at_ratio_1,
         "LayerNorm eps other than 1e-5": spec.eps != Eps(),
         "full-resolution output": spec.output_stride == 1,
         "BGR input": contract.channel_order is not ChannelOrder.RGB,
         "a label map": bool(contract.label_map),
+        "a threshold other than 0.5": contract.threshold not in (None, 0.5),
     }
     if named := [name for name, present in lost.items() if present]:
         raise InputError(

@@ -101,12 +101,14 @@ def test_a_stored_palette_that_does_not_fit_is_not_used(
         ({"heads": (replace(SPEC.head, kind=HeadKind.BRANCH_RELU),)}, {}, "ReLU in each branch"),
         ({"heads": (replace(SPEC.head, align_corners=True),)}, {}, "align_corners"),
         ({"heads": (replace(SPEC.head, fuse_bias=True),)}, {}, "a bias in the fuse"),
+        ({"heads": (replace(SPEC.head, norm_after_relu=True),)}, {}, "BatchNorm after the ReLU"),
         ({"eps": Eps(block=1e-6)}, {}, "eps other than 1e-5"),
         ({"sr_at_ratio_1": True}, {}, "reduction at ratio 1"),
         ({"output_stride": 1}, {}, "full-resolution output"),
         ({}, {"align_corners": True}, "align_corners"),
         ({}, {"channel_order": ChannelOrder.BGR}, "BGR input"),
         ({}, {"label_map": ((1, 0),)}, "a label map"),
+        ({}, {"threshold": 0.4}, "a threshold other than 0.5"),
     ],
 )
 def test_what_the_layout_cannot_say_is_refused_and_nothing_written(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from segship.benchmark.candidate import Candidate
     from segship.benchmark.record import Record
+    from segship.benchmark.scoring import Scoring
 
 
 @click.group(
@@ -102,6 +103,7 @@ def evaluate(artifacts: tuple[str, ...], data: str, **options: Any) -> None:
     outputs = _outputs(options)
     from .benchmark.evaluate import evaluate as evaluate_candidates
 
+    options["scoring"] = _scoring(options)
     candidates = _candidates(artifacts, options)
     _deliver(evaluate_candidates(candidates, data, **options), outputs)
 
@@ -125,6 +127,7 @@ def benchmark(artifacts: tuple[str, ...], data: str | None, **options: Any) -> N
     candidates = _candidates(artifacts, options)
     if any(axes):
         return _sweep(candidates, axes, outputs, {"data": data, **options})
+    options["scoring"] = _scoring(options)
     settings = {name: value for name, value in options.items() if value is not None}
     _deliver(benchmark_candidates(candidates, data, **settings), outputs)
 
@@ -210,6 +213,15 @@ def _candidates(artifacts: tuple[str, ...], options: dict[str, Any]) -> "list[Ca
 
     default = {name: options.pop(name) for name in ("runtime", "precision")}
     return read_candidates(artifacts, **default)
+
+
+def _scoring(options: dict[str, Any]) -> "Scoring":
+    """Take the protocol's options out of the options."""
+    from .benchmark.scoring import read_scoring
+
+    names = ("protocol", "crop", "stride", "flip", "at", "level", "exclude")
+    given = {name: options.pop(name) for name in names}
+    return read_scoring(**{name: value for name, value in given.items() if value is not None})
 
 
 def _sweep(

@@ -38,13 +38,21 @@ class Level:
         """The name a record and a table have for it.
 
         >>> Level("image").words, Level("batch", 4).words
-        ('image', 'batch of 4')
+        ('per image', 'per batch of 4')
         """
         if self.kind == "image":
-            return self.kind
-        return (
-            f"{self.kind} of {self.batch}" if self.kind == "batch" else f"{self.kind}:{self.batch}"
-        )
+            return "per image"
+        return f"per batch of {self.batch}" if self.kind == "batch" else f"{self.kind}:{self.batch}"
+
+    @property
+    def rule(self) -> str:
+        """What is averaged, in words."""
+        return {
+            "image": "per image: mean of each image's mIoU over the classes in it",
+            "batch": f"per batch: the same over {self.batch} consecutive images",
+            "imagesegcomp": f"imagesegcomp: rows of the confusion of {self.batch} images "
+            "normalised, absent classes counted",
+        }[self.kind]
 
 
 def parse_level(text: str) -> Level:

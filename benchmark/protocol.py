@@ -138,7 +138,7 @@ def _mean_words(contract: Contract, scoring: Scoring, classes: Sequence[str]) ->
     left_out = scoring.excluded(classes, contract.num_classes)
     if left_out:
         words += f"; means without {', '.join(names[index] for index in left_out)}"
-    return words
+    return "; ".join((words, *(level.rule for level in scoring.levels)))
 
 
 def stride_px(scoring: Scoring, crop_px: tuple[int, int]) -> tuple[int, int]:

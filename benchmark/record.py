@@ -92,7 +92,7 @@ class Accuracy:
     """Data-set-level accuracy; `iou` is None for a class absent from truth and prediction.
 
     Means skip those classes and `excluded` ones. `levels` holds the mIoU by other definitions
-    ("image", "batch of 8", …); `class_accuracy` (recall) and `f1` are per class.
+    ("per image", "per batch of 8", …); `class_accuracy` (recall) and `f1` are per class.
     """
 
     images: int

@@ -102,6 +102,33 @@ _EXPORT = (
     click.option("--images", type=COUNT, default=4, show_default=True, help="How many of them."),
     click.option("--explain", is_flag=True, help="Say what each pass did and what it could not."),
 )
+_SCORING = (
+    click.option(
+        "--protocol",
+        type=click.Choice(("whole", "slide")),
+        help="Feed whole images (default), or overlapping windows of them at their own size.",
+    ),
+    click.option("--crop", type=SIZE, help="Window of --protocol slide (the contract's size)."),
+    click.option("--stride", type=SIZE, help="Step between windows (3/4 of the crop)."),
+    click.option("--flip", is_flag=True, help="Average with the mirrored image's probabilities."),
+    click.option(
+        "--at",
+        type=click.Choice(("label", "input")),
+        help="Score at the label file's size (default), or labels resized to the input's.",
+    ),
+    click.option(
+        "--level",
+        multiple=True,
+        metavar="LEVEL",
+        help="A mIoU beside the data set's: image, batch[:N], imagesegcomp[:N] (repeatable).",
+    ),
+    click.option(
+        "--exclude",
+        multiple=True,
+        metavar="CLASS",
+        help="Leave a class, by name or number, out of the means (repeatable).",
+    ),
+)
 _MEASURE = (
     click.argument("artifacts", nargs=-1, required=True, metavar="ARTIFACT..."),
     *_RUNTIME,
@@ -111,6 +138,7 @@ _MEASURE = (
         help="How logits become labels; both give the same ones (sparse).",
     ),
     click.option("--limit", type=COUNT, metavar="N", help="Only the first N images."),
+    *_SCORING,
     click.option("--json", "json_path", type=FILE, help="Write the record."),
     click.option("--html", type=FILE, help="Write the report as one offline HTML file."),
     click.option("--markdown", type=FILE, help="Write the tables as Markdown."),

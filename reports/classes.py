@@ -25,7 +25,10 @@ class ClassCell:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: colour as "#rrggbb" or "", the baseline's IoU (0..100 for the bar), the cells."""
+    """One class: colour as "#rrggbb" or "", the baseline's IoU (0..100 for the bar), the cells.
+
+    `note` says where the class is not in the mean.
+    """
 
     index: int
     name: str
@@ -33,6 +36,12 @@ class ClassRow:
     iou: str
     length: float
     cells: tuple[ClassCell, ...]
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name with the note behind it."""
+        return f"{self.name} ({self.note})" if self.note else self.name
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ def _rows(record: Record, base: Accuracy, scores: Sequence[Accuracy]) -> Iterato
             percent(iou),
             100 * (iou or 0.0),
             tuple(cells),
+            "not in the mean" if index in base.excluded else "",
         )
 
 
@@ -114,8 +124,9 @@ def _drop(score: Accuracy, index: int) -> float | None:
 
 
 def _worst(score: Accuracy) -> int | None:
-    """Return the class with the largest visible drop."""
-    lost = [(drop, i) for i, drop in enumerate(score.iou_drop) if drop is not None and drop > 0]
+    """Return the class of those in the mean with the largest visible drop."""
+    drops = [(drop, i) for i, drop in enumerate(score.iou_drop) if i not in score.excluded]
+    lost = [(drop, i) for drop, i in drops if drop is not None and drop > 0]
     if not lost or points(max(lost)[0]) == points(0.0):
         return None
     return max(lost)[1]

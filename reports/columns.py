@@ -6,32 +6,11 @@ A group of columns is shown where at least one measurement holds its part.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..benchmark.record import Accuracy, Frame, Measurement, Memory, Record, Samples
+from .column import Column, Group
 from .format import ABSENT, agreement, interval, mebibytes, milliseconds, percent, points, ratio
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: `text` writes a measurement's value; only numbers have a `unit`."""
-
-    heading: str
-    text: Callable[[Measurement], str]
-    unit: str = ""
-
-    @property
-    def numeric(self) -> bool:
-        """Say whether the column holds numbers, which are set flush right."""
-        return bool(self.unit)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Columns that belong together under one heading."""
-
-    heading: str
-    columns: tuple[Column, ...]
+from .further_columns import depth_group, further_group
 
 
 def groups(record: Record) -> tuple[Group, ...]:
@@ -40,6 +19,7 @@ def groups(record: Record) -> tuple[Group, ...]:
     shown = [_ARTIFACT]
     if any(item.accuracy for item in items):
         shown.append(_ACCURACY)
+    shown += [group for group in (further_group(items), depth_group(items)) if group.columns]
     if any(item.latency for item in items):
         shown.append(_INFERENCE)
     if any(item.frame for item in items):

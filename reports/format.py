@@ -80,6 +80,20 @@ def points(fraction: float | None) -> str:
     return ("+" if fraction > 0 else MINUS) + text
 
 
+def depth_value(value: float | None, *, sign: bool = False) -> str:
+    """Write a depth error with four decimals; `sign` writes that of a difference.
+
+    >>> depth_value(0.05721), depth_value(-0.00012, sign=True), depth_value(0.0, sign=True)
+    ('0.0572', '−0.0001', '0.0000')
+    """
+    if value is None:
+        return ABSENT
+    text = f"{abs(value) if sign else value:.4f}"
+    if not sign or float(text) == 0:
+        return _signless_zero(text)
+    return ("+" if value > 0 else MINUS) + text
+
+
 def interval(low: float, high: float) -> str:
     r"""Write an interval of IoU differences in points.
 

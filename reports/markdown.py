@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..benchmark.record import Measurement, Record
 from .classes import ClassTable, class_table, worst_class
-from .columns import Column, all_warnings, groups
+from .column import Column
+from .columns import all_warnings, groups
 from .facts import Facts, artifact_facts, environment_facts, protocol_facts, title
 from .format import ABSENT, timestamp
 from .verdict import judge
@@ -30,6 +31,8 @@ def render_markdown(record: Record) -> str:
         blocks.append(verdict.rule)
     blocks += _warnings(record)
     blocks += ["## Measurements", _measurements(record)]
+    if record.protocol.evaluation:
+        blocks.append(f"Scored so: {escape(record.protocol.evaluation)}.")
     table = class_table(record)
     if table:
         blocks += ["## Accuracy per class", *_classes(record, table)]
@@ -89,7 +92,7 @@ def _classes(record: Record, table: ClassTable) -> Iterator[str]:
     rows = []
     for row in table.rows:
         cells = [text for cell in row.cells for text in (cell.iou, cell.drop)]
-        rows.append([escape(row.name), row.iou, *cells])
+        rows.append([escape(row.title), row.iou, *cells])
     summary = f"IoU of {len(table.rows)} classes"
     yield f"<details>\n<summary>{summary}</summary>\n\n{_table(heads, rows)}\n\n</details>"
 

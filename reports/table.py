@@ -1,8 +1,9 @@
-"""A record in the terminal: two tables that fit 100 columns and need no colour."""
+"""A record in the terminal: tables that fit 100 columns and need no colour."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,11 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..benchmark.record import Record
-from .columns import Column, Group, all_warnings, groups
+from .column import Column, Group
+from .columns import all_warnings, groups
 from .facts import protocol_line
+from .further_columns import DEPTH_METRICS
 from .verdict import judge
 
-_LEAST = {"name": 12, "drop": 14}  # characters; these columns may wrap, no other one does
+# characters; these columns may wrap, no other one does
+_LEAST = {"name": 12, "drop": 14, **{heading: 9 for _, heading, _ in DEPTH_METRICS}}
+_APART = ("Further accuracy", "Depth")  # each of these groups is a table of its own
 _NARROWEST = 78  # characters both tables need; a terminal below wraps lines, but keeps digits
 
 
@@ -35,12 +40,14 @@ def print_record(record: Record, console: Console) -> None:
         console.print(Text(verdict.rule, style="dim"))
     shown = groups(record)
     first = [group for group in shown if group.heading in ("Artifact", "Accuracy")]
-    second = [group for group in shown if group not in first]
+    apart = [[group] for group in shown if group.heading in _APART]
+    rest = [group for group in shown if group not in first and group.heading not in _APART]
     width = _NARROWEST if console.width < _NARROWEST else None
     console.print(_table(record, _flat(first), width), crop=False)
-    if second:
-        columns = [("", first[0].columns[0]), *_flat(second)]
-        console.print(_table(record, columns, width), crop=False)
+    for chosen in (*apart, rest):
+        if chosen:
+            columns = [("", first[0].columns[0]), *_flat(chosen)]
+            console.print(_table(record, columns, width), crop=False)
     console.print(Text(protocol_line(record), style="dim"))
     console.print(Text(record.protocol.evaluation, style="dim"))
     for name, texts in all_warnings(record):
@@ -52,10 +59,16 @@ def print_record(record: Record, console: Console) -> None:
 def _flat(shown: Sequence[Group]) -> list[tuple[str, Column]]:
     """Return every column with its group's heading where the column's alone is not clear."""
     return [
-        ("frame" if group.heading == "Frame" else "", column)
+        ("frame" if group.heading == "Frame" else "", _narrow(group, column))
         for group in shown
         for column in group.columns
     ]
+
+
+def _narrow(group: Group, column: Column) -> Column:
+    """Write the long headings of further accuracy below each other."""
+    long = group.heading == "Further accuracy"
+    return replace(column, heading=column.heading.replace(" ", "\n")) if long else column
 
 
 def _table(record: Record, columns: Sequence[tuple[str, Column]], width: int | None) -> Table:

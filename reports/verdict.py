@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..benchmark.record import Drop, Measurement, Record, Samples
-from .format import mebibytes, milliseconds, percent, points, ratio
+from .format import depth_value, mebibytes, milliseconds, percent, points, ratio
+from .further_columns import depth_text
 
 HEADLINE_DROP = 0.01  # mIoU a candidate may lose and still be the one the headline names
 
@@ -109,6 +110,8 @@ def _alone(item: Measurement) -> Iterator[Part]:
         clauses.append(("takes ", f"{milliseconds(item.frame.total.median_ms)} ms", " per frame"))
     if item.accuracy:
         clauses.append(("reaches ", f"{percent(item.accuracy.miou)} %", " mIoU"))
+    if item.depth:
+        clauses.append(("has an AbsRel of ", depth_value(item.depth.abs_rel), " in depth"))
     for index, (verb, number, what) in enumerate(clauses):
         yield Part((" and " if index else "") + verb)
         yield Part(number, strong=True)
@@ -142,6 +145,11 @@ def _speed(value: float) -> str:
 
 def _accuracy_clause(item: Measurement, *, joined: bool) -> Iterator[Part]:
     accuracy = item.accuracy
+    if accuracy is None and item.depth:
+        yield Part("with an " if joined else "has an ")
+        yield Part(f"AbsRel of {depth_text(item.depth, 'abs_rel', share=False)}", strong=True)
+        yield Part(" in depth")
+        return
     if accuracy is None:
         yield Part("accuracy not measured" if joined else "was not measured")
         return
@@ -178,6 +186,10 @@ def _figures(item: Measurement, baseline: Measurement | None) -> Iterator[KeyFig
         yield _time_figure("per frame", item.frame_speedup, item.frame.total, before)
     if item.accuracy:
         yield _accuracy_figure(item.accuracy.drop, item.accuracy.miou, against)
+    if item.depth:
+        before = against.depth if baseline else None
+        detail = f"baseline {depth_value(before.abs_rel)}" if before else "of this measurement"
+        yield KeyFigure("AbsRel of depth", depth_value(item.depth.abs_rel), detail)
     if item.memory:
         value = f"{mebibytes(item.memory.peak_mib)} MiB"
         detail = "fresh process"

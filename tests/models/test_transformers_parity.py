@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,19 @@ from torch import Tensor, nn
 
 from segship.models.checkpoints import load_checkpoint
 from segship.tests.models.foreign.lightning import HphuongdhspWrapper
-from segship.tests.models.foreign.tiny import pixels, relative, shaken
+from segship.tests.models.foreign.tiny import one_thread, pixels, relative, shaken
 
 HfModel = Callable[..., nn.Module]
 TOLERANCE = 1e-5  # of the largest reference logit
 PREFIXES = ["model.", "module.", "model.segformer.", "_orig_mod.", "ema.module.", "net.x_model."]
 B2_LIKE = {"depths": [3, 4, 6, 3], "decoder_hidden_size": 24}
+
+
+@pytest.fixture(autouse=True)
+def single_threaded() -> Iterator[None]:
+    """These networks are too small for two threads."""
+    with one_thread():
+        yield
 
 
 def _hub_names(model: nn.Module, folder: Path) -> dict[str, Tensor]:

@@ -63,6 +63,8 @@ def write_witness(net: nn.Module, folder: Path) -> None:
 def main(library: str, folder: str) -> None:
     """Write one witness per network and weight scale."""
     smp = import_library(library)
+    torch.manual_seed(7)
+    torch.set_num_threads(1)
     for name, arguments in NETWORKS.items():
         for quiet in (False, True):
             net = shaken(smp.Segformer(encoder_weights=None, **arguments))

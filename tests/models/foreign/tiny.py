@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -56,3 +58,14 @@ def relative(got: Tensor, want: Tensor) -> float:
     """Largest difference over the largest reference value; shapes must agree."""
     assert got.shape == want.shape
     return float((got - want).abs().max() / want.abs().max())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: networks this small spend longer waiting for a second one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -42,7 +42,9 @@ class Foreign:
 
     def net(self, quiet: bool = False) -> nn.Module:
         """Return the network with shaken weights; `quiet` ones make every epsilon count."""
-        net = shaken(self.build())
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            net = shaken(self.build())
         return quietened(net, self.feeds_norms) if quiet else net
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,14 +16,14 @@ class _SegFormer(nn.Module):
 
         super().__init__()
         self.side_px = side_px
-        config = SegformerConfig(
-            hidden_sizes=list(WIDTHS),
-            depths=list(DEPTHS),
-            num_attention_heads=list(HEADS),
-            decoder_hidden_size=DECODER,
-            num_labels=1,
-        )
-        self.segformer = SegformerForSemanticSegmentation(config)
+        sizes: dict[str, Any] = {
+            "hidden_sizes": list(WIDTHS),
+            "depths": list(DEPTHS),
+            "num_attention_heads": list(HEADS),
+            "decoder_hidden_size": DECODER,
+            "num_labels": 1,
+        }
+        self.segformer = SegformerForSemanticSegmentation(SegformerConfig(**sizes))
 
     def forward(self, pixels: Tensor) -> Tensor:
         logits = self.segformer(pixel_values=pixels).logits

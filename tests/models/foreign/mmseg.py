@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,7 +32,7 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         source = x
         if hasattr(self, "sr"):
-            grid = x.mT.unflatten(2, (height, width))
+            grid = x.mT.reshape(x.shape[0], -1, height, width)
             source = self.norm(self.sr(grid).flatten(2).mT)
         out: Tensor = self.attn(x, source, source)[0]
         return out
@@ -61,7 +63,7 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         x = x + self.attn(self.norm1(x), height, width)
-        grid = self.norm2(x).mT.unflatten(2, (height, width))
+        grid = self.norm2(x).mT.reshape(x.shape[0], -1, height, width)
         out: Tensor = x + self.ffn.layers(grid).flatten(2).mT
         return out
 
@@ -79,13 +81,15 @@ class _Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
-        for embed, blocks, norm in self.layers:  # type: ignore[misc]  # a ModuleList of three
+        for layer in self.layers:
+            parts: Any = tuple(layer.children())
+            embed, blocks, norm = parts
             x = embed.projection(x)
             height, width = x.shape[2:]
             tokens = embed.norm(x.flatten(2).mT)
             for block in blocks:
                 tokens = block(tokens, height, width)
-            x = norm(tokens).mT.unflatten(2, (height, width))
+            x = norm(tokens).mT.reshape(x.shape)
             maps.append(x)
         return maps
 

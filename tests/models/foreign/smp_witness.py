@@ -26,6 +26,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "decoder_segmentation_channels": 64,
     },
 }
+_KEPT: list[Any] = []  # operators live as long as the object that declared them
 
 
 def import_library(library: str) -> Any:
@@ -40,10 +41,10 @@ def import_library(library: str) -> Any:
     except RuntimeError:  # its compiled part wants CUDA; its Python part needs the names only
         for name in [name for name in sys.modules if name.startswith("torchvision")]:
             del sys.modules[name]
-        operators = torch.library.Library("torchvision", "DEF")
+        declared: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # theirs
         for name in ("nms", "qnms"):
-            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        globals()["_operators"] = operators  # they live as long as this object
+            declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _KEPT.append(declared)
     import segmentation_models_pytorch  # type: ignore[import-not-found,import-untyped,unused-ignore]  # optional
 
     return segmentation_models_pytorch

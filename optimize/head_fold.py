@@ -39,7 +39,7 @@ class FoldedHead(nn.Module):
         dtype = head.classifier.weight.dtype
         self.stages = nn.ModuleList(_convolution(weight, None, dtype) for weight in weights)
         self.stages[0].bias = nn.Parameter(bias.to(dtype))
-        self.classifier = _folded_classifier(head) if head.norm_after_relu else head.classifier
+        self.classifier = folded_classifier(head) if head.norm_after_relu else head.classifier
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Four maps (B,C_i,H_i,W_i) → logits (B,K,H_0,W_0)."""
@@ -122,7 +122,7 @@ def _folded_branches(head: DecodeHead) -> list[nn.Conv2d]:
     return branches
 
 
-def _folded_classifier(head: DecodeHead) -> nn.Conv2d:
+def folded_classifier(head: DecodeHead) -> nn.Conv2d:
     """Return the classifier with the BatchNorm in front of it folded in."""
     scale, shift = _affine(head.bn)
     weight = head.classifier.weight.double().flatten(1)

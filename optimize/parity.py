@@ -91,8 +91,8 @@ def check_parity(
 
 
 def _seeded(shape: tuple[int, ...], contract: Contract, seed: tuple[int, int]) -> NDArray[Any]:
-    raw = _raw_pixels(shape, np.random.default_rng(seed))
-    return raw if contract.input is InputKind.UINT8 else _normalised(raw, contract)
+    raw = raw_pixels(shape, np.random.default_rng(seed))
+    return raw if contract.input is InputKind.UINT8 else normalised_pixels(raw, contract)
 
 
 def _reference(
@@ -130,7 +130,7 @@ def _verdict(name: str, contract: Contract, tally: _Tally) -> HeadParity:
     return HeadParity(name, tally.max_abs, tally.max_reference, agreement, passed)
 
 
-def _raw_pixels(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.uint8]:
+def raw_pixels(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.uint8]:
     """(B,3,H,W) uint8: noise over smooth ramps, one corner black and one white."""
     _, channels, height, width = shape
     ramp = np.linspace(0, 255, height)[:, None] * np.linspace(0.2, 1, width)[None, :]
@@ -141,7 +141,8 @@ def _raw_pixels(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def _normalised(raw: NDArray[np.uint8], contract: Contract) -> NDArray[np.float32]:
+def normalised_pixels(raw: NDArray[np.uint8], contract: Contract) -> NDArray[np.float32]:
+    """Return (B,3,H,W) uint8 in the contract's channel order, scaled and normalised."""
     mean = np.asarray(contract.mean, np.float64).reshape(1, 3, 1, 1)
     std = np.asarray(contract.std, np.float64).reshape(1, 3, 1, 1)
     scaled: NDArray[np.float32] = ((raw * contract.scale - mean) / std).astype(np.float32)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..common.errors import InputError
 from .dataset import FileDataset
+from .layout import choose_split
 from .pairing import pair_files
 from .palette import default_palette
 from .palette_file import find_palette_file
 
-_CLASSES = (
+CAMVID_CLASSES = (
     "sky",
     "building",
     "pole",
@@ -38,20 +38,11 @@ class CamVid(FileDataset):
         chosen = choose_split(split, _splits(root), root)
         super().__init__(name, root, pair_files(root / chosen, root / f"{chosen}annot"))
         stated = find_palette_file(root)
-        self.classes = stated.classes if stated else _CLASSES
+        self.classes = stated.classes if stated else CAMVID_CLASSES
         self.palette = (stated.palette if stated else ()) or default_palette(len(self.classes))
         ignore = stated.ignore_index if stated else None
         self.ignore_index = _IGNORE_INDEX if ignore is None else ignore
         self.extra_files = (stated.path,) if stated else ()
-
-
-def choose_split(split: str | None, splits: list[str], root: Path) -> str:
-    """Return `split` where it exists, else raise with the list of those that do."""
-    if split in splits and split is not None:
-        return split
-    listed = ", ".join(splits) or "none (is this the format's layout?)"
-    came = f"there is no split {split!r}" if split else "no split is named"
-    raise InputError(f"Expected a split of {root} after '@', but {came}: it has {listed}.")
 
 
 def _splits(root: Path) -> list[str]:

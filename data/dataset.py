@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from ..common.errors import InputError
 from ..common.files import sha256_file
+from .depth_file import MILLIMETRE, read_depth
+from .label_table import look_up
 from .masks import ColourKey, read_mask
 from .palette import Image8, Labels, Palette
 from .preprocess import decode
@@ -72,15 +74,25 @@ class Dataset(ABC):
 
 @dataclass(frozen=True)
 class FilePair:
-    """An image file and its mask; `name` identifies the pair within its data set."""
+    """An image file with its mask, its depth or both; `name` identifies it in its data set."""
 
     name: str
     image: Path
-    mask: Path
+    mask: Path | None
+    depth: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files there are."""
+        return tuple(file for file in (self.image, self.mask, self.depth) if file is not None)
 
 
 class FileDataset(Dataset):
-    """Pairs of image and mask files below one folder."""
+    """Pairs of image and mask files below one folder.
+
+    `key` reads masks in colour, `table` is what their values mean (None: what they say), and
+    depth images hold whole numbers of `depth_unit_m`. A pair without a mask is ignored whole.
+    """
 
     def __init__(self, name: str, root: Path, pairs: Sequence[FilePair]) -> None:
         """Keep the pairs, at least one, in the given order."""
@@ -93,6 +105,10 @@ class FileDataset(Dataset):
         self.palette = ()
         self.ignore_index = 255
         self.key: ColourKey | None = None
+        self.table: Labels | None = None
+        self.depth_unit_m = MILLIMETRE
+        self.has_depth = all(pair.depth is not None for pair in self.pairs)
+        self.has_labels = any(pair.mask is not None for pair in self.pairs)
         self.extra_files: tuple[Path, ...] = ()  # what gives the masks their meaning
 
     def __len__(self) -> int:
@@ -104,40 +120,82 @@ class FileDataset(Dataset):
         return self.pairs[index].image.read_bytes()
 
     def sample(self, index: int) -> Sample:
-        """Read image and mask number `index` and check that they fit each other."""
+        """Read the files of pair number `index` and check that they fit each other."""
         pair = self.pairs[index]
         image = decode(self.image_bytes(index), str(pair.image))
-        labels = self.map_labels(read_mask(pair.mask, self.key))
-        if labels.shape != image.shape[:2]:
-            raise InputError(
-                f"Expected a mask of its image's size {image.shape[:2]}, but {pair.mask} is "
-                f"{labels.shape}: export the mask again (an EXIF orientation turns the image only)."
-            )
-        refuse_out_of_range(labels, len(self.classes), self.ignore_index, pair.mask)
-        return Sample(pair.name, pair.image, image, labels)
+        size_px = (image.shape[0], image.shape[1])
+        depth = None
+        if pair.depth is not None:
+            depth = read_depth(pair.depth, self.depth_unit_m)
+            refuse_other_size(depth.shape, size_px, "a depth map", pair.depth)
+        return Sample(pair.name, pair.image, image, self._labels(pair, size_px), depth)
 
     def map_labels(self, labels: Labels) -> Labels:
         """Return the labels that stand for the values a mask file holds."""
+        return labels if self.table is None else look_up(labels, self.table)
+
+    def _labels(self, pair: FilePair, size_px: tuple[int, int]) -> Labels:
+        if pair.mask is None:
+            return all_ignored(size_px, self.ignore_index)
+        labels = self.map_labels(read_mask(pair.mask, self.key))
+        refuse_other_size(labels.shape, size_px, "a mask", pair.mask)
+        refuse_out_of_range(labels, len(self.classes), self.ignore_index, pair.mask)
         return labels
 
     def digest(self) -> str:
-        """Return the SHA-256 over relative names and file bytes, streamed."""
-        digest = hashlib.sha256()
-        files = [file for pair in self.pairs for file in (pair.image, pair.mask)]
-        for file in (*files, *self.extra_files):
-            relative = file.relative_to(self.root).as_posix()
-            digest.update(f"{relative}\0{sha256_file(file)}\n".encode())
+        """Return the SHA-256 over relative names, file bytes and the table, streamed."""
+        files = [file for pair in self.pairs for file in pair.files]
+        digest = digest_files(self.root, (*files, *self.extra_files))
+        if self.table is not None:
+            digest.update(f"{self.table.tolist()}/{self.ignore_index}\n".encode())
+        if self.has_depth:
+            digest.update(f"{self.depth_unit_m}\n".encode())
         return digest.hexdigest()
 
 
-def refuse_out_of_range(labels: Labels, classes: int, ignore_index: int, file: Path) -> None:
-    """Raise where a label is neither ignored nor below `classes` (0 classes: nothing is known)."""
+def digest_files(root: Path, files: Iterable[Path]) -> hashlib._Hash:
+    """Return a SHA-256 in progress over the files' names relative to `root` and their bytes.
+
+    Of a file outside `root` only its own name counts, so that data may be moved.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+        digest.update(f"{name}\0{sha256_file(file)}\n".encode())
+    return digest
+
+
+def all_ignored(size_px: tuple[int, int], ignore_index: int) -> Labels:
+    """Return labels of (height, width) none of which is scored."""
+    return np.full(size_px, ignore_index, np.uint8 if ignore_index < 256 else np.int32)
+
+
+def refuse_other_size(
+    size_px: tuple[int, ...], image_px: tuple[int, int], what: str, file: Path
+) -> None:
+    """Raise where a mask or depth map has not the size of its image."""
+    if size_px != image_px:
+        raise InputError(
+            f"Expected {what} of its image's size {image_px}, but {file} is {size_px}: export it "
+            "again (an EXIF orientation turns the image only)."
+        )
+
+
+def refuse_out_of_range(
+    labels: Labels, classes: int, ignore_index: int, file: Path, place: int | None = None
+) -> None:
+    """Raise where a label is neither ignored nor below `classes` (0 classes: nothing is known).
+
+    `place` is the number of the image within a file of many.
+    """
     if not classes or not labels.size or int(labels.max()) < classes:
         return
     wrong = (labels >= classes) & (labels != ignore_index)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
+        of_image = "" if place is None else f"image {place}, "
         raise InputError(
             f"Expected labels 0 to {classes - 1} or {ignore_index} (ignored), but {file} has label "
-            f"{labels[row, column]} at row {row}, column {column}: check the classes or the mask."
+            f"{labels[row, column]} at {of_image}row {row}, column {column}: check the classes "
+            "or the mask."
         )

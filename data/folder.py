@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from ..common.errors import InputError
-from .camvid import choose_split
 from .contract import Contract
 from .dataset import FileDataset
+from .label_table import ignore_values, reduce_labels
+from .layout import choose_split
 from .masks import ColourKey, read_mask
 from .pairing import has_images, pair_files
 from .palette import Labels, default_palette
-from .palette_file import PaletteFile, find_palette_file
+from .palette_file import BACKGROUND, PaletteFile, find_palette_file, named_classes
 
 MASK_FOLDERS = ("masks", "labels", "annotations")
 _SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
-_BINARY_CLASSES = ("background", "foreground")
+_BINARY_CLASSES = (BACKGROUND, "foreground")
 
 
 class FolderDataset(FileDataset):
@@ -42,12 +43,12 @@ class FolderDataset(FileDataset):
         """
         images, masks = _find_folders(root, split)
         super().__init__(name, root, pair_files(images, masks))
+        self.ignored: tuple[int, ...] = ()
         stated = find_palette_file(*((root / split,) if split else ()), root)
         if stated:
             self._follow(stated)
         elif contract:
-            self.classes, self.palette = _named_classes(contract), contract.palette
-            self.ignore_index = contract.ignore_index
+            self.classes, self.palette, self.ignore_index = named_classes(None, contract)
         self.reduce = bool(contract and contract.reduce_labels)
         self.binary = self._is_binary(stated, contract)
         if self.binary:
@@ -58,19 +59,17 @@ class FolderDataset(FileDataset):
 
     def map_labels(self, labels: Labels) -> Labels:
         """Return labels for mask values: binary 255 → 1, or ADE20K's shift where it applies."""
+        labels = ignore_values(labels, self.ignored, self.ignore_index)
         if self.binary and labels.dtype == np.uint8:
             # other values than 0 and 255 stay what they are, so that the range check finds them
             return np.where(labels == 255, np.uint8(1), labels)
         if self.reduce:
-            ignored = (labels == 0) | (labels == self.ignore_index)
-            shifted: Labels = np.where(ignored, self.ignore_index, labels.astype(np.int32) - 1)
-            small = shifted.max(initial=0) < 256
-            return shifted.astype(np.uint8 if small else np.int32)
+            return reduce_labels(labels, self.ignore_index)
         return labels
 
     def _follow(self, stated: PaletteFile) -> None:
-        self.classes, self.palette = stated.classes, stated.palette
-        self.ignore_index = 255 if stated.ignore_index is None else stated.ignore_index
+        self.classes, self.palette, self.ignore_index = named_classes(stated, None)
+        self.ignored = stated.ignored
         self.extra_files = (stated.path,)
         if stated.palette:
             self.key = ColourKey(stated.palette, self.ignore_index, stated.ignore_unlisted)
@@ -84,9 +83,11 @@ class FolderDataset(FileDataset):
         count = contract.num_classes if contract and not stated else len(self.classes)
         if count > 2 or (stated and stated.ignore_index == 255) or self.reduce:
             return False
+        if contract and contract.label_map:  # it says what 255 means
+            return False
         has_255 = False
-        for pair in self.pairs:
-            values = np.flatnonzero(np.bincount(read_mask(pair.mask, self.key).ravel()))
+        for file in (pair.mask for pair in self.pairs if pair.mask):
+            values = np.flatnonzero(np.bincount(read_mask(file, self.key).ravel()))
             if not set(values.tolist()) <= {0, 255}:
                 return False
             has_255 = has_255 or 255 in values
@@ -106,12 +107,6 @@ class FolderDataset(FileDataset):
                 "neither the folder nor the model names classes: no label range is checked"
             )
         return notes
-
-
-def _named_classes(contract: Contract) -> tuple[str, ...]:
-    """Return one name per label: a one-class head predicts its background too."""
-    one = contract.threshold is not None and len(contract.classes) == 1
-    return (_BINARY_CLASSES[0], *contract.classes) if one else contract.classes
 
 
 def _find_folders(root: Path, split: str | None) -> tuple[Path, Path]:

@@ -1,76 +1,17 @@
-"""Labels of one space read as labels of another: a look-up table, and a data set seen through it."""
+"""A data set of another label space, read in the model's."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..common.errors import InputError
 from .contract import Contract
 from .dataset import Dataset, Sample
-from .palette import Labels, default_palette
+from .label_table import label_table, look_up, map_labels
+from .palette import default_palette
 
-LabelPairs = Iterable[tuple[int, int]]
-_HIGHEST = 65535  # what a 16-bit mask can hold
-
-
-def map_labels(labels: Labels, pairs: LabelPairs, ignore_index: int) -> Labels:
-    """Return `labels` (H,W) with each label replaced as (label in the data, new label) says.
-
-    A label that no pair lists becomes `ignore_index`. uint8, or int32 where a new label is
-    above 255.
-
-    Raises:
-        InputError: a label is listed twice, or is outside 0..65535.
-
-    >>> map_labels(np.array([[7, 8, 9]], np.uint8), [(7, 0), (8, 1)], 255)
-    array([[  0,   1, 255]], dtype=uint8)
-    """
-    return look_up(labels, label_table(pairs, ignore_index), ignore_index)
-
-
-def label_table(pairs: LabelPairs, ignore_index: int) -> Labels:
-    """Return the look-up table (256 or more entries) that `pairs` describe.
-
-    Raises:
-        InputError: a label is listed twice, or is outside 0..65535.
-    """
-    listed = [(int(old), int(new)) for old, new in pairs]
-    known: dict[int, int] = {}
-    for old, new in listed:
-        if not 0 <= old <= _HIGHEST or not 0 <= new <= _HIGHEST:
-            raise InputError(
-                f"Expected labels 0 to {_HIGHEST} in a label map, but got {old}: {new}: leave out "
-                "what is to be ignored."
-            )
-        if known.setdefault(old, new) != new:
-            raise InputError(
-                f"Expected one new label per label, but the label map gives {old} both "
-                f"{known[old]} and {new}: remove one."
-            )
-    highest = max([ignore_index, *known.values()])
-    table: Labels = np.full(
-        max([255, *known]) + 1, ignore_index, np.uint8 if highest < 256 else np.int32
-    )
-    for old, new in known.items():
-        table[old] = new
-    return table
-
-
-def look_up(labels: Labels, table: Labels, ignore_index: int) -> Labels:
-    """Return `table[labels]`; labels beyond the table become `ignore_index`."""
-    if labels.dtype == np.uint8:  # the table has 256 entries or more
-        return table[labels]
-    beyond: NDArray[np.bool_] = labels >= len(table)
-    if not beyond.any():
-        return table[labels]
-    found = table[np.where(beyond, 0, labels)]
-    found[beyond] = ignore_index
-    return found
+__all__ = ["MappedDataset", "map_labels"]
 
 
 class MappedDataset(Dataset):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 _LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")
 _PNG_DEPTH_BYTE = 24  # in the IHDR chunk, always first: w3.org/TR/png-3 section 11.2.1
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_mask(file: Path, key: ColourKey | None = None) -> Labels:
                 raise lossy_mask(file)
             picture.load()
             return _labels(picture, data, file, key)
-    except (*_BROKEN, Image.DecompressionBombError) as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(
             f"Expected a whole mask image, but {file} cannot be decoded ({reason}): replace it."
@@ -115,7 +115,7 @@ def _labels(picture: Picture, data: bytes, file: Path, key: ColourKey | None) ->
         plane: NDArray[np.uint8] = np.asarray(picture)
         step = _grey_step(data) if picture.format == "PNG" else 1
         return plane // np.uint8(step) if step > 1 else plane
-    if picture.mode in _DEEP_MODES:
+    if picture.mode in DEEP_MODES:
         deep: NDArray[np.int32] = np.asarray(picture).astype(np.int32)
         if deep.min(initial=0) < 0:
             raise InputError(f"Expected labels of 0 or more, but {file} has {deep.min()}.")

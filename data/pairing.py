@@ -10,38 +10,75 @@ from .dataset import FilePair
 from .masks import LOSSY_SUFFIXES, MASK_SUFFIXES, lossy_mask
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
-MASK_ENDINGS = ("_mask", "_label", "_labels", "_seg", "_gt", "_annotation", "_l", "-mask")
+MASK_ENDINGS = tuple("_mask _label _labels _seg _gt _annotation _l -mask _depth".split())
 
 
-def pair_files(images: Path, masks: Path) -> list[FilePair]:
+def pair_files(
+    images: Path,
+    masks: Path,
+    *,
+    image_suffixes: Sequence[str] = IMAGE_SUFFIXES,
+    mask_suffixes: Sequence[str] | None = None,
+    what: str = "mask",
+) -> list[FilePair]:
     """Pair every image below `images` with its mask below `masks`, sorted by name.
 
     Stems match within the same sub-folder, or the mask's stem has one of MASK_ENDINGS more.
+    `mask_suffixes` and `what` are for other files than masks (depth maps, arrays).
 
     Raises:
         InputError: a lossy mask, an image without mask or a mask without image, or two files
             for one name (names the file).
     """
-    image_files = _by_stem(images, _listed(images, IMAGE_SUFFIXES), "image")
-    mask_files = _by_stem(masks, _mask_files(masks), "mask")
-    owners = {stem: _owner(stem, image_files) for stem in mask_files}
+    image_files = _by_stem(images, _listed(images, image_suffixes), "image")
+    listed = _listed(masks, mask_suffixes) if mask_suffixes else _mask_files(masks)
+    mask_files = _by_stem(masks, listed, what)
+    owners = {stem: mask_owner(stem, image_files) for stem in mask_files}
     found: dict[str, Path] = {}
     for stem, owner in owners.items():
         if owner is None:
             raise InputError(
-                f"Expected an image for every mask, but {mask_files[stem]} has none in {images}: "
-                "add the image or remove the mask."
+                f"Expected an image for every {what}, but {mask_files[stem]} has none in {images}: "
+                f"add the image or remove the {what}."
             )
         if owner in found:
-            raise _two("mask", found[owner], mask_files[stem])
+            raise _two(what, found[owner], mask_files[stem])
         found[owner] = mask_files[stem]
     for stem, image in image_files.items():
         if stem not in found:
             raise InputError(
-                f"Expected a mask for every image, but {image} has none in {masks}: add "
-                f"{stem}.png there or remove the image."
+                f"Expected a {what} for every image, but {image} has none in {masks}: add "
+                f"{stem}{(mask_suffixes or MASK_SUFFIXES)[0]} there or remove the image."
             )
     return [FilePair(stem, image_files[stem], found[stem]) for stem in sorted(image_files)]
+
+
+def pair_by_ending(
+    images: Path, masks: Path, mask_ending: str, *, image_ending: str = ""
+) -> list[FilePair]:
+    """Pair every image below `images` with the one mask its name implies, sorted by name.
+
+    x + `image_ending` + any suffix goes with x + `mask_ending` (with its suffix) in the same
+    sub-folder of `masks`; other files there are left alone.
+
+    Raises:
+        InputError: an image without its mask or of another ending, two images for one name.
+    """
+    pairs = []
+    for stem, image in sorted(_by_stem(images, _listed(images, IMAGE_SUFFIXES), "image").items()):
+        if not stem.endswith(image_ending):
+            raise InputError(
+                f"Expected image names that end in {image_ending!r}, but got {image}: remove it."
+            )
+        name = stem[: len(stem) - len(image_ending)]
+        mask = masks / f"{name}{mask_ending}"
+        if not mask.is_file():
+            raise InputError(
+                f"Expected a mask for every image, but {image} has none in {masks}: add "
+                f"{name}{mask_ending} there or remove the image."
+            )
+        pairs.append(FilePair(name, image, mask))
+    return pairs
 
 
 def has_images(folder: Path) -> bool:
@@ -59,8 +96,8 @@ def _mask_files(folder: Path) -> list[Path]:
     return files
 
 
-def _owner(stem: str, images: dict[str, Path]) -> str | None:
-    """Return the image stem a mask stem belongs to."""
+def mask_owner(stem: str, images: dict[str, Path]) -> str | None:
+    """Return the image stem a mask stem belongs to, None where there is none."""
     if stem in images:
         return stem
     for ending in MASK_ENDINGS:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
+from .contract import Contract
 from .palette import Palette
 
+BACKGROUND = "background"
 FILE_NAMES = ("palette.json", "classes.json")
 
 
 @dataclass(frozen=True)
 class PaletteFile:
-    """What a palette.json or classes.json says; `ignore_index` is None where it is silent."""
+    """What a palette.json or classes.json says; `ignore_index` is None where it is silent.
+
+    `ignored` holds every label that is never scored where the file lists several; `ignore_index`
+    is then the one that stands for all.
+    """
 
     path: Path
     classes: tuple[str, ...]
     palette: Palette
     ignore_index: int | None
     ignore_unlisted: bool
+    ignored: tuple[int, ...] = ()
 
 
 def find_palette_file(*folders: Path) -> PaletteFile | None:
@@ -36,7 +44,8 @@ def find_palette_file(*folders: Path) -> PaletteFile | None:
 def read_palette_file(path: Path) -> PaletteFile:
     """Read `{"classes": [...], "palette": [[r,g,b], ...], "ignore_index": 255}`.
 
-    "unlisted": "ignore" makes pixels of other colours ignored ones; all keys are optional, but
+    "ignore_index" may be a list: [19, 255]. "unlisted": "ignore" makes pixels of other colours
+    ignored ones; all keys are optional, but
     classes or palette must be there. Other keys are left to whoever wrote them.
 
     Raises:
@@ -54,13 +63,44 @@ def read_palette_file(path: Path) -> PaletteFile:
         raise _wrong(path, '"classes" is no list of names')
     if palette and len(palette) != len(classes):
         raise _wrong(path, f"it lists {len(classes)} classes and {len(palette)} colours")
-    ignore = values.get("ignore_index")
-    if ignore is not None and (not isinstance(ignore, int) or not 0 <= ignore <= 65535):
-        raise _wrong(path, f'"ignore_index" is {ignore!r}, no label')
+    ignore, ignored = _ignored(path, values.get("ignore_index"))
     unlisted = values.get("unlisted", "refuse")
     if unlisted not in ("refuse", "ignore"):
         raise _wrong(path, f'"unlisted" is {unlisted!r}, neither "refuse" nor "ignore"')
-    return PaletteFile(path, tuple(classes), palette, ignore, unlisted == "ignore")
+    return PaletteFile(path, tuple(classes), palette, ignore, unlisted == "ignore", ignored)
+
+
+def named_classes(
+    stated: PaletteFile | None, contract: Contract | None
+) -> tuple[tuple[str, ...], Palette, int]:
+    """Return classes, colours and the ignored label: the file's, else the model's, else none.
+
+    A one-class head predicts its background too, so its data have two classes.
+    """
+    if stated:
+        ignore_index = 255 if stated.ignore_index is None else stated.ignore_index
+        return stated.classes, stated.palette, ignore_index
+    if contract is None:
+        return (), (), 255
+    one = contract.threshold is not None and len(contract.classes) == 1
+    classes = (BACKGROUND, *contract.classes) if one else contract.classes
+    return classes, contract.palette, contract.ignore_index
+
+
+def one_ignored(values: Sequence[int]) -> int:
+    """Return the label that stands for all ignored ones: 255 where it is listed, else the last."""
+    return 255 if 255 in values else values[-1]
+
+
+def _ignored(path: Path, value: Any) -> tuple[int | None, tuple[int, ...]]:
+    """Return the ignored label and, where several are listed, all of them."""
+    listed = value if isinstance(value, list) and value else [value]
+    for item in listed if value is not None else ():
+        if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item <= 65535:
+            raise _wrong(path, f'"ignore_index" is {value!r}, no label')
+    if value is None:
+        return None, ()
+    return one_ignored(listed), tuple(listed) if len(listed) > 1 else ()
 
 
 def _palette(path: Path, values: Any) -> Palette:

@@ -13,7 +13,13 @@ from torch.nn import functional
 from segship.models.checkpoints import load_checkpoint
 from segship.tests.models.foreign.tiny import relative
 
-NAMES = ("b0", "b0-quiet", "b1-narrow-binary", "b1-narrow-binary-quiet")
+NAMES = (
+    "b0",
+    "b0-quiet",
+    "b0-with-classifier",
+    "b1-narrow-binary",
+    "b1-narrow-binary-quiet",
+)
 TOLERANCE = 1e-5  # of the largest reference logit; the note measures 5e-7 to 1e-6
 
 

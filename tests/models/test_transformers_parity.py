@@ -44,8 +44,10 @@ def _error(reference: nn.Module, path: Path, size_px: tuple[int, int] = (75, 133
 
 @pytest.mark.parametrize("hub", [False, True], ids=["5.9-names", "hub-names"])
 @pytest.mark.parametrize("size", ["B0", "B2-like"])
-def test_a_bare_state_dict_is_read(size: str, hub: bool, hf_model: HfModel, tmp_path: Path) -> None:
-    model = hf_model(**(B2_LIKE if size == "B2-like" else {"depths": [2, 2, 2, 2]}))
+def test_a_bare_state_dict_is_read(
+    size: str, hub: bool, hf_model: HfModel, hf_variant: HfModel, tmp_path: Path
+) -> None:
+    model = hf_variant("B0") if size == "B0" else hf_model(**B2_LIKE)
     state = _hub_names(model, tmp_path) if hub else model.state_dict()
     assert ("segformer.encoder.patch_embeddings.0.proj.weight" in state) is hub
     torch.save(state, tmp_path / "weights.pt")

@@ -25,6 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "classes": 1,
         "decoder_segmentation_channels": 64,
     },
+    "b0-with-classifier": {"encoder_name": "mit_b0", "classes": 3, "aux_params": {"classes": 4}},
 }
 _KEPT: list[Any] = []  # operators live as long as the object that declared them
 
@@ -56,6 +57,8 @@ def write_witness(net: nn.Module, folder: Path) -> None:
     image = pixels(2, *SIZE_PX)
     with torch.inference_mode():
         output = net(image)
+    if isinstance(output, tuple):  # the mask, and the label of the whole image
+        output = output[0]
     torch.save(net.state_dict(), folder / "weights.pth")
     torch.save({"image": image, "output": output}, folder / "witness.pt")
     net.save_pretrained(folder / "hub")  # type: ignore[operator]  # nn.Module does not declare it

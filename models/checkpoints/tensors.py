@@ -11,15 +11,14 @@ from torch import Tensor
 
 from ...common.errors import InputError
 from ...common.files import sha256_file, sha256_folder
+from .containers import read_container
 from .messages import listed, one_line
-from .unpickler import read_torch_file
 
 SAFETENSORS, PICKLE = (".safetensors",), (".bin", ".pt", ".pth", ".ckpt")
 WEIGHT_SUFFIXES = SAFETENSORS + PICKLE
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")  # preferred first
 _FOREIGN = ("tf_model.h5", "flax_model.msgpack")
-_LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -84,18 +83,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is truncated, damaged, unsafe or holds no tensors.
     """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(len(_LFS_POINTER))
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
-    if head == _LFS_POINTER:
-        raise InputError(
-            f"Expected weights, but {path} is a Git LFS pointer: run `git lfs pull` in its folder."
-        )
-    if path.suffix in SAFETENSORS:
-        return _read_safetensors(path)
-    return read_torch_file(path)
+    return read_container(path).tensors
 
 
 def as_float32(tensors: dict[str, Tensor], source: str) -> tuple[dict[str, Tensor], set[str]]:
@@ -123,19 +111,6 @@ def as_float32(tensors: dict[str, Tensor], source: str) -> tuple[dict[str, Tenso
                 "use an earlier checkpoint of that training."
             )
     return converted, dtypes
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"Expected a whole safetensors file, but {path} is truncated or damaged "
-            f"({one_line(error)}): download it again."
-        ) from error
 
 
 def _shards(index: Path) -> tuple[str, ...]:

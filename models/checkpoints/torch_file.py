@@ -3,98 +3,170 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import mmap
 import struct
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import Tensor
 
 from ...common.errors import InputError
+from .pickle_machine import Buffer
+from .pickle_values import Storage, TensorPlan
+from .torch_zip import ZIP_START, Entry, check_crc, read_directory
 
-_ZIP_START = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _COUNT_BYTES = 8
+_SPARE_BYTES = 256 << 20  # tied weights are copied
+
+# data, start, stop → value, where its pickle ends, the storages it refers to by key
+Load = Callable[[Buffer, int, int], tuple[Any, int, dict[str, Storage]]]
+Locate = Callable[[Storage], int]  # where a storage's bytes start, once they have been checked
 
 
 @dataclass(frozen=True)
-class Storage:
-    """A run of `count` numbers in the file, named `key`."""
+class TorchFile:
+    """An open file: its pickled value, and where its storages lie. `notes` are for the user."""
 
-    key: str
-    dtype: torch.dtype
-    count: int
+    path: Path
+    root: Any
+    file: IO[bytes]
+    size: int
+    locate: Locate
+    notes: tuple[str, ...] = ()
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.count * self.dtype.itemsize
+    def tensors(self, plans: dict[str, TensorPlan]) -> dict[str, Tensor]:
+        """Read tensors, each with memory of its own; no other storage is touched.
 
-    def __setstate__(self, _: object) -> None:
-        """Ignore pickled state: a storage is complete when it is made."""
+        Raises:
+            InputError: together they need much more memory than the file has.
+            ValueError: a storage is cut off or damaged.
+        """
+        asked = sum(plan.nbytes for plan in plans.values())
+        if asked > self.size + _SPARE_BYTES:
+            raise InputError(
+                f"Expected tensors of their own, but those of {self.path} share storages and "
+                f"would take {asked >> 20} MiB from a file of {self.size >> 20} MiB: save "
+                "model.state_dict() with every tensor cloned."
+            )
+        return {name: self._tensor(plan) for name, plan in plans.items()}
 
-
-Load = Callable[[IO[bytes]], tuple[Any, dict[str, Storage]]]  # object, storages it refers to
-ReadStorage = Callable[[Storage], bytearray]
+    def _tensor(self, plan: TensorPlan) -> Tensor:
+        start, item = self.locate(plan.storage), plan.storage.dtype.itemsize
+        if not plan.nbytes:
+            return torch.empty(plan.shape, dtype=plan.storage.dtype)
+        data = bytearray(plan.span * item)
+        self.file.seek(start + plan.offset * item)
+        if self.file.readinto(data) != len(data):  # type: ignore[attr-defined]  # a file has it
+            raise ValueError("the file became shorter while it was read")
+        view = torch.frombuffer(data, dtype=plan.storage.dtype).as_strided(plan.shape, plan.stride)
+        return view if view.is_contiguous() else view.contiguous()
 
 
 @contextlib.contextmanager
-def open_torch_file(path: Path, load: Load) -> Iterator[tuple[Any, ReadStorage]]:
-    """Yield the file's pickled object, loaded with `load`, and a reader of its storages.
+def open_torch_file(path: Path, load: Load) -> Iterator[TorchFile]:
+    """Yield the file with its pickled value, loaded with `load`.
 
     Raises:
-        InputError: an empty file, or a container torch no longer writes.
+        InputError: an empty file.
+        ValueError: a container torch does not write.
     """
     with open(path, "rb") as file:
-        start = file.read(len(_ZIP_START))
-        file.seek(0)
-        if not start:
+        if not file.read(1):
             raise InputError(f"Expected weights, but {path} is empty: download it again.")
-        if start == _ZIP_START:
-            with zipfile.ZipFile(file) as archive:
-                yield _open_zip(archive, load)
-        else:
-            yield _open_legacy(file, load)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            opener = _open_zip if data[: len(ZIP_START)] == ZIP_START else _open_legacy
+            root, locate, notes = opener(path, data, load)
+            yield TorchFile(path, root, file, len(data), locate, notes)
 
 
-def _open_zip(archive: zipfile.ZipFile, load: Load) -> tuple[Any, ReadStorage]:
-    names = archive.namelist()
-    pickled = next((name for name in names if name.endswith("data.pkl")), None)
-    if pickled is None:
-        raise ValueError("a zip archive without data.pkl")
-    folder = pickled.removesuffix("data.pkl")
-    order = f"{folder}byteorder"
-    if order in names and archive.read(order) != b"little":
-        raise ValueError("written on a big-endian machine")
-
-    def read_storage(storage: Storage) -> bytearray:
-        return bytearray(archive.read(f"{folder}data/{storage.key}"))
-
-    return load(io.BytesIO(archive.read(pickled)))[0], read_storage
+Opened = tuple[Any, Locate, tuple[str, ...]]
 
 
-def _open_legacy(file: IO[bytes], load: Load) -> tuple[Any, ReadStorage]:
+def _open_zip(path: Path, data: Buffer, load: Load) -> Opened:
+    entries = read_directory(data)
+    pickles = [name for name in entries if name.split("/")[-1] == "data.pkl"]
+    if len(pickles) != 1:
+        raise ValueError(f"a zip archive with {len(pickles)} entries data.pkl")
+    folder = pickles[0].removesuffix("data.pkl")
+    _refuse_script(path, folder, entries)
+    unchecked = all(not entry.crc for entry in entries.values())  # torch can leave them out
+
+    def whole(name: str) -> Entry:
+        if name not in entries:
+            raise ValueError(f"no zip entry {name[:80]!r}")
+        if not unchecked:
+            check_crc(data, entries[name], name)
+        return entries[name]
+
+    if f"{folder}byteorder" in entries:
+        order = whole(f"{folder}byteorder")
+        if order.size != 6 or data[order.start : order.start + 6] != b"little":
+            raise ValueError("written on a big-endian machine")
+    checked: dict[str, Entry] = {}
+
+    def locate(storage: Storage) -> int:
+        if storage.key not in checked:
+            checked[storage.key] = whole(f"{folder}data/{storage.key}")
+        if checked[storage.key].size != storage.nbytes:
+            held = checked[storage.key].size
+            raise ValueError(f"{held} of {storage.nbytes} bytes of a tensor")
+        return checked[storage.key].start
+
+    pickled = whole(pickles[0])
+    root, *_ = load(data, pickled.start, pickled.start + pickled.size)
+    notes = ("the file was saved without checksums: damage to it cannot be seen",)
+    return root, locate, notes if unchecked else ()
+
+
+def _refuse_script(path: Path, folder: str, entries: dict[str, Entry]) -> None:
+    if f"{folder}constants.pkl" in entries:
+        raise InputError(
+            f"Expected weights, but {path} is a TorchScript archive, which is a program: save "
+            "state_dict() of the model it was made from."
+        )
+
+
+def _open_legacy(_: Path, data: Buffer, load: Load) -> Opened:
     """Read magic number, protocol, system, object and storage keys; the storages follow."""
-    if load(file)[0] != _LEGACY_MAGIC or load(file)[0] != _LEGACY_PROTOCOL:
+    magic, position, _storages = load(data, 0, len(data))
+    if magic != _LEGACY_MAGIC:
         raise ValueError("not written by torch.save")
-    if load(file)[0].get("little_endian") is not True:
+    protocol, position, _storages = load(data, position, len(data))
+    system, position, _storages = load(data, position, len(data))
+    if protocol != _LEGACY_PROTOCOL or not isinstance(system, dict):
+        raise ValueError("not written by torch.save")
+    if system.get("little_endian") is not True:
         raise ValueError("written on a big-endian machine")
-    root, storages = load(file)
+    root, position, storages = load(data, position, len(data))
+    keys, position, _storages = load(data, position, len(data))
+    if not isinstance(keys, list) or not all(isinstance(key, (str, int)) for key in keys):
+        raise ValueError("no list of storages")
+    starts = _legacy_starts(data, position, [str(key) for key in keys], storages)
+
+    def locate(storage: Storage) -> int:
+        if storage.nbytes != storages[storage.key].nbytes:
+            raise ValueError("two sizes of one storage")
+        return starts[storage.key]
+
+    return root, locate, ()
+
+
+def _legacy_starts(
+    data: Buffer, position: int, keys: list[str], storages: dict[str, Storage]
+) -> dict[str, int]:
+    """Return where the bytes of each storage start: they lie in the order of `keys`."""
     starts: dict[str, int] = {}
-    keys = [str(key) for key in load(file)[0]]
     for key in keys:
-        (count,) = struct.unpack("<q", file.read(_COUNT_BYTES))
-        if count != storages[key].count:
+        (count,) = struct.unpack("<q", data[position : position + _COUNT_BYTES])
+        if key in starts or count != storages[key].count:
             raise ValueError(f"{count} of {storages[key].count} numbers of a tensor")
-        starts[key] = file.tell()
-        file.seek(storages[key].nbytes, io.SEEK_CUR)
-
-    def read_storage(storage: Storage) -> bytearray:
-        file.seek(starts[storage.key])
-        return bytearray(file.read(storage.nbytes))
-
-    return root, read_storage
+        starts[key] = position + _COUNT_BYTES
+        position = starts[key] + storages[key].nbytes
+    if position > len(data):
+        raise ValueError(f"{len(data)} of {position} bytes")
+    return starts

@@ -33,7 +33,7 @@ def read_pairs(file: Path, image_column: str, mask_column: str) -> list[FilePair
             f"Expected the columns {image_column} and {mask_column}, but {file} has "
             f"{', '.join(columns) or 'none'}: name them so."
         )
-    pairs = []
+    pairs: list[FilePair] = []
     for line, row in listed:
         image, mask = (_file(file, line, row[item]) for item in (image_column, mask_column))
         pairs.append(FilePair(f"{len(pairs):05d}-{image.stem}", image, mask))

@@ -74,10 +74,10 @@ class DescribedDataset(FileDataset):
             return look_up(labels, self.table, ignored)
         labels = ignore_values(labels, self.described.ignore, ignored)
         if self.described.encoding is Encoding.BINARY:
-            foreground = labels > 0
+            binary: Labels = (labels > 0).astype(np.uint8)
             if self.described.ignore:
-                return np.where(labels == ignored, ignored, foreground).astype(labels.dtype)
-            return foreground.astype(np.uint8)
+                binary[labels == ignored] = ignored
+            return binary
         return reduce_labels(labels, ignored) if self.reduce else labels
 
     def _name_classes(self, described: Description, contract: Contract | None) -> None:

@@ -120,15 +120,13 @@ def open_dataset(spec: str, *, contract: Contract | None = None) -> Dataset:
         hint = f": did you mean {close[0]}?" if close else "."
         raise InputError(f"Expected {_expected()}, but got the format {kind!r}{hint}")
     path, split = _divide(rest)
-    mapped = contract is not None and bool(contract.label_map)
-    # what the labels in the data mean is then not what the model's classes say
-    stated = replace(contract, classes=(), palette=(), threshold=None) if mapped else contract
-    dataset = FORMATS[kind](Place(spec, path, split, stated))
-    if contract is None:
-        return dataset
-    if mapped:
-        return MappedDataset(dataset, contract)
-    _refuse_other_classes(dataset, contract)
+    if contract is not None and contract.label_map:
+        # what the labels in the data mean is then not what the model's classes say
+        raw = replace(contract, classes=(), palette=(), threshold=None)
+        return MappedDataset(FORMATS[kind](Place(spec, path, split, raw)), contract)
+    dataset = FORMATS[kind](Place(spec, path, split, contract))
+    if contract is not None:
+        _refuse_other_classes(dataset, contract)
     return dataset
 
 

@@ -19,8 +19,10 @@ from segship.common.cli_options import (
     export_options,
     json_option,
     measure_options,
+    refuse_given,
     runtime_options,
 )
+from segship.common.files import probe_new_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +42,9 @@ def segship(debug: bool) -> None:  # OneLineGroup reads it from the context
     """Ship a trained SegFormer: the fastest artifact that keeps its accuracy, with the proof.
 
     An ARTIFACT is an ONNX file; a checkpoint (folder, file or hub id) serves everywhere an
-    artifact does. SPEC names data: camvid:PATH[@SPLIT], folder:PATH[@SPLIT], scenes:N[@SPLIT].
+    artifact does. SPEC names data as FORMAT:PATH[@SPLIT]; FORMAT is folder, yaml (a file that
+    describes your own), ade20k, arrays, bdd100k, camvid, camvid-colour, cityscapes, cityscapes-8,
+    cityscapes-course, depth, segformer3d or scenes (scenes:N, drawn here).
 
     Exit codes: 0 fine, 1 a check failed, 2 wrong input, 70 a defect of segship.
 
@@ -69,24 +73,43 @@ def inspect(source: str, size: tuple[int, int] | None, as_json: bool) -> None:
 
 @segship.command()
 @click.argument("checkpoint")
-@click.option("-o", "--out", type=FILE, required=True, metavar="FILE", help="ONNX file to write.")
+@click.option("-o", "--out", type=FILE, required=True, metavar="FILE",
+              help="ONNX file to write; for --to hf a new folder.")  # fmt: skip  # one option
 @export_options
-def export(checkpoint: str, out: Path, explain: bool, **options: Any) -> None:
+@click.pass_context
+def export(
+    ctx: click.Context, checkpoint: str, out: Path, to: str, explain: bool, **options: Any
+) -> None:
     """Export to ONNX with the exact rewrites, checked against torch.
+
+    With --to hf the checkpoint is written as a folder transformers loads; what that loses is said.
+    With --module FILE.py:CLASS any torch network can be exported: FILE.py is executed.
 
     Example: segship export my_checkpoint -o model.onnx --size 512x1024
     """
+    if to == "hf":
+        return _export_hf(ctx, checkpoint, out, options["size"])
     check_writable(out)
     from .data.contract import InputKind, OutputKind
-    from .optimize.export import export as export_checkpoint
     from .reports.export_table import print_export
 
-    kinds: dict[str, Any] = {
+    given: dict[str, Any] = {
         "output_kind": OutputKind(options.pop("output")),
         "input_kind": InputKind(options.pop("input_")),
+        "size_px": options.pop("size"),
     }
-    size, fold = options.pop("size"), not options.pop("no_fold")
-    report = export_checkpoint(checkpoint, out, size_px=size, fold=fold, **kinds, **options)
+    fold, module, text = (options.pop(name) for name in ("no_fold", "module", "module_args"))
+    if module:
+        refuse_given(ctx, "A module of your own is not rewritten", "no_fold", "explain")
+        from .optimize.export_module import export_module
+
+        click.echo(f"runs the code of {module.rpartition(':')[0]}, as --module asks")
+        report = export_module(checkpoint, module, out, arguments=text, **given, **options)
+    else:
+        refuse_given(ctx, "Only --module takes arguments", "module_args")
+        from .optimize.export import export as export_checkpoint
+
+        report = export_checkpoint(checkpoint, out, fold=not fold, **given, **options)
     print_export(report, _console(), explain=explain)
 
 
@@ -199,6 +222,19 @@ def doctor(as_json: bool) -> None:
         print_findings(findings, _console())
     if any(item.state is State.PROBLEM for item in findings):
         raise click.exceptions.Exit(1)
+
+
+def _export_hf(
+    ctx: click.Context, checkpoint: str, out: Path, size: tuple[int, int] | None
+) -> None:
+    onnx_only = ("module", "module_args", "batch", "dynamic", "output", "input_", "no_fold")
+    checks = ("opset", "data", "images", "explain")
+    refuse_given(ctx, "A folder for transformers takes --size alone", *onnx_only, *checks)
+    probe_new_folder(out)
+    from .optimize.export_hf import export_hf
+    from .reports.export_table import print_hf_export
+
+    print_hf_export(export_hf(checkpoint, out, size_px=size), _console())
 
 
 def _console() -> "Console":

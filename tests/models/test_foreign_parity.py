@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from segship.models.checkpoints import load_checkpoint
 from segship.models.checkpoints.checkpoint import Checkpoint
-from segship.tests.models.foreign.tiny import CLASSES, DECODER, one_thread, pixels, relative
+from segship.tests.models.foreign.tiny import CLASSES, DECODER, DEPTHS, one_thread, pixels, relative
 from segship.tests.models.foreign.zoo import ZOO, outputs_of, saved
 
 TOLERANCE = 1e-5  # of the largest reference logit; the note measures 2e-6 for equal arithmetic
@@ -74,6 +74,19 @@ def test_the_reader_computes_what_the_class_computes(
     assert checkpoint.spec.provenance.flavour.startswith(foreign.flavour)
     assert not checkpoint.model.training
     assert _error(checkpoint, image, outputs_of(foreign, net, image)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_prefix_and_strangers_make_no_difference(name: str, tmp_path: Path) -> None:
+    """What DDP, compilation and Lightning put in front, and what a metric leaves behind."""
+    state = ZOO[name].net().state_dict()
+    bare = load_checkpoint(saved(state, tmp_path))
+    wrapped = {f"_orig_mod.module.{key}": tensor for key, tensor in state.items()}
+    wrapped["val_iou.confmat"] = torch.zeros(3, 3)
+    read = load_checkpoint(saved(wrapped, tmp_path))
+    want, got = bare.model.state_dict(), read.model.state_dict()
+    assert list(got) == list(want) and all(torch.equal(got[key], want[key]) for key in want)
+    assert any("val_iou" in note for note in read.notes)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -170,5 +183,6 @@ def test_no_weight_keeps_its_initial_value_and_quiet_weights_feed_norms_only() -
         key for key in loud if key.endswith("num_batches_tracked")
     ]
     moved = [key for key in loud if not torch.equal(loud[key], quiet[key])]
-    # weight and bias of 4 patch convolutions and norms, 4 reducers, 2 outputs in each of 5 blocks
-    assert len(moved) == 2 * (4 + 4 + 4 + 2 * 5)
+    blocks, reducers = sum(DEPTHS), sum(DEPTHS[:3])
+    # weight and bias of 4 patch convolutions and norms, of the reducers, of 2 outputs per block
+    assert len(moved) == 2 * (4 + 4 + reducers + 2 * blocks)

@@ -16,12 +16,12 @@ from segship.models.checkpoints.checkpoint import Checkpoint
 from segship.optimize.exact import exact_rewrites
 from segship.optimize.export import export
 from segship.runtimes.open import open_session
-from segship.tests.models.foreign.tiny import one_thread, pixels, relative
+from segship.tests.models.foreign.tiny import DEPTHS, one_thread, pixels, relative
 from segship.tests.models.foreign.zoo import EVEN, ZOO, Foreign, outputs_of, saved
 
 TOLERANCE = 1e-5  # of the largest reference value: float32 sums in another order
 EXPORTED = ("mmseg", "smp", "segformer3d", "zuppichini", "zuppichini-bias")
-BLOCKS = 5
+BLOCKS = sum(DEPTHS)
 
 
 @pytest.fixture(autouse=True)

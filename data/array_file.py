@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..common.errors import InputError
 from .palette import Image8, Labels
 
-_BROKEN = (OSError, ValueError, EOFError, SyntaxError)
+_BROKEN = (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError)
 
 
 def open_array(file: Path) -> NDArray[Any]:
@@ -22,9 +22,8 @@ def open_array(file: Path) -> NDArray[Any]:
         InputError: no .npy file, a broken one, or one of pickled objects (names the file).
     """
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("it is an archive of arrays")
+        # unlike numpy.load, this opens neither archives nor pickles
+        array: NDArray[Any] = np.lib.format.open_memmap(file, mode="r")
     except _BROKEN as error:
         reason = (str(error).splitlines() or [""])[0].rstrip(".")
         raise InputError(

@@ -15,7 +15,7 @@ def record_from_json(values: dict[str, Any], source: str) -> Record:
     """Rebuild a `Record`; `source` names the file in the error for a malformed one."""
     try:
         record = _build(Record, values)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"Expected a whole segship record, but {source} is not: {error}."
         ) from error
@@ -36,4 +36,12 @@ def _build(wanted: Any, value: Any) -> Any:
         return tuple(_build(kind, item) for kind, item in zip(kinds, value, strict=True))
     if origin is dict:
         return {key: _build(arguments[1], item) for key, item in value.items()}
+    return _checked(wanted, value)
+
+
+def _checked(wanted: Any, value: Any) -> Any:
+    """Return a plain value; refuse text where a number belongs, and the other way round."""
+    kinds = {float: (int, float), int: (int,), str: (str,)}.get(wanted)
+    if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+        raise TypeError(f"{value!r} is no {wanted.__name__}")
     return value

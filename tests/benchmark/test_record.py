@@ -11,6 +11,7 @@ from segship.benchmark.environment import read_environment
 from segship.benchmark.record import (
     Accuracy,
     ColdStart,
+    DepthAccuracy,
     Drop,
     Example,
     Frame,
@@ -36,7 +37,14 @@ def full_record() -> Record:
         drop=Drop(0.01, -0.02, 0.03, 0.95, 1000),
         pixel_agreement=0.99,
         iou_drop=(0.0, None),
+        excluded=(1,),
+        levels={"per image": 0.4, "per batch of 8": None},
+        class_accuracy=(0.75, None),
+        mean_accuracy=0.75,
+        f1=(0.8, None),
+        mean_f1=0.8,
     )
+    depth = DepthAccuracy(9, 0.1, 0.2, 0.3, 0.4, 0.9, 0.95, 1.0, 1, {"mae": -0.1})
     measurement = Measurement(
         name="plain · onnxruntime fp32",
         path="plain.onnx",
@@ -57,6 +65,7 @@ def full_record() -> Record:
         frame=Frame("x.png", "sparse", times, times, times, times, times),
         memory=Memory(100.0, 50.0, 3.5),
         cold_start=ColdStart(1.0, 2.0, 3.0),
+        depth=depth,
         warnings=("Latency spreads.",),
     )
     return Record(
@@ -80,6 +89,21 @@ def test_round_trip_is_equal_to_the_last_field(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["r.json"]
 
 
+def test_a_record_of_before_depth_and_levels_still_loads(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    values = json.loads(path.read_text())
+    (item,) = values["measurements"]
+    item.pop("depth")
+    for name in ("excluded", "levels", "class_accuracy", "mean_accuracy", "f1", "mean_f1"):
+        item["accuracy"].pop(name)
+    path.write_text(json.dumps(values))
+    found = load_record(path).measurements[0]
+    assert found.depth is None and found.accuracy is not None
+    assert (found.accuracy.levels, found.accuracy.excluded) == ({}, ())
+    assert (found.accuracy.mean_f1, found.accuracy.miou) == (None, 0.5)
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     save_record(full_record(), path)
@@ -97,6 +121,13 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         lambda values: values.update(surprise=1),
         lambda values: values["measurements"][0].pop("sha256"),
         lambda values: values["palette"][0].append(4),
+        lambda values: values["measurements"][0].update(accuracy=5),
+        lambda values: values["measurements"][0]["accuracy"].update(levels=[0.5]),
+        lambda values: values["measurements"][0]["accuracy"].update(levels={"image": "high"}),
+        lambda values: values["measurements"][0]["accuracy"].update(excluded=["road"]),
+        lambda values: values["measurements"][0]["depth"].pop("rmse"),
+        lambda values: values["measurements"][0]["depth"].update(rmse=None),
+        lambda values: values["measurements"][0]["depth"].update(surprise=1),
     ],
 )
 def test_a_damaged_record_is_refused_in_one_line(damage: object, tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ def _by_tensors(match: Match, tensors: Tensors, source: Source, settings: Settin
         prefix=match.prefix,
         attention_heads=settings.spec.get("attention_heads"),
     )
-    notes = flavour.notes if settings.flavour is None else ()
+    chosen = settings.flavour is not None or not flavour.choice_note
+    notes = flavour.notes if chosen else (flavour.choice_note, *flavour.notes)
     if flavour.name == "smp" and source.config is not None and smp_config.is_smp(source.config):
         more = smp_config.compare_with_config(source.config, reading.spec, str(source.folder))
         notes = (*notes, *more)

@@ -15,6 +15,7 @@ from .layout import COUNTER, Tensors
 from .messages import listed
 
 ToFile = Callable[[Tensors], Tensors]  # canonical tensors → tensors under the file's own names
+_DAMAGED = "the file is damaged, or it is another network"
 
 
 def build_model(
@@ -65,7 +66,8 @@ def _compare(
     for name, tensor in expected.items():
         if found[name].shape != tensor.shape:
             by = f"by {described_by}" if described_by else "by the other tensors"
+            end = "the two belong to different models" if described_by else _DAMAGED
             raise InputError(
                 f"Expected {name!r} of shape {tuple(tensor.shape)} {by}, but "
-                f"{source} holds {tuple(found[name].shape)}: the two belong to different models."
+                f"{source} holds {tuple(found[name].shape)}: {end}."
             )

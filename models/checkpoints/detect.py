@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from .refusals import refuse
 
 # a copy of the model that a trainer averages over steps, told by its prefix
 _AVERAGED = re.compile(r"(^|[._])(ema|averaged|avg|swa)([._]|$)")
+
+
+_LAST = chr(0x10FFFF)  # sorts behind every character of a name
 
 
 class Match(NamedTuple):
@@ -87,9 +91,14 @@ def _candidates(keys: Sequence[str], stated: str | None) -> list[Match]:
     for flavour in flavours:
         fits = flavour.claims if stated is None else flavour.marked
         for prefix in _anchored(keys, flavour.marks[0]):
-            if fits([key[len(prefix) :] for key in keys if key.startswith(prefix)]):
+            if fits([key[len(prefix) :] for key in _below(keys, prefix)]):
                 found.append(Match(flavour, prefix))
     return found
+
+
+def _below(keys: Sequence[str], prefix: str) -> Sequence[str]:
+    """Return those of the sorted keys that begin with `prefix`."""
+    return keys[bisect_left(keys, prefix) : bisect_left(keys, f"{prefix}{_LAST}")]
 
 
 def _anchored(keys: Iterable[str], anchor: str) -> list[str]:

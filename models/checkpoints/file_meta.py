@@ -17,6 +17,7 @@ _MEAN = re.compile(rf"\bmean['\"]?\s*[=:]\s*[(\[]{_FLOAT},{_FLOAT},{_FLOAT},?\s*
 _STD = re.compile(rf"\bstd['\"]?\s*[=:]\s*[(\[]{_FLOAT},{_FLOAT},{_FLOAT},?\s*[)\]]")
 _REDUCE = re.compile(r"\breduce_zero_label['\"]?\s*[=:]\s*True\b")
 _BGR = re.compile(r"\b(?:to_rgb|bgr_to_rgb)['\"]?\s*[=:]\s*False\b")
+_SLIDE = re.compile(r"\bmode['\"]?\s*[=:]\s*['\"]slide['\"]")
 _PIXEL = 255.0  # configs of mmsegmentation state mean and std of pixels in 0..255
 
 Notes = tuple[str, ...]
@@ -71,9 +72,10 @@ def config_fields(meta: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
         fields["std"] = _scaled(std)
     if _BGR.search(text):
         fields["channel_order"] = ChannelOrder.BGR
-    if not fields:
-        return {}, ()
-    return fields, (f"from the config in the file: {', '.join(fields)}",)
+    notes = (f"from the config in the file: {', '.join(fields)}",) if fields else ()
+    if _SLIDE.search(text):
+        notes += ("its config tests with sliding windows: whole images give other numbers",)
+    return fields, notes
 
 
 def _scaled(found: re.Match[str]) -> tuple[float, ...]:

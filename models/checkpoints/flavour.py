@@ -53,6 +53,7 @@ class Flavour:
     size_px: tuple[int, int] | None = None  # the size its authors train at
     sizes_px: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # … by classes
     nvidia: bool = False  # the weights people have in this layout descend from NVIDIA's
+    choice_note: str = ""  # said where the user did not choose between two flavours alike
     notes: tuple[str, ...] = ()
     prepare: Callable[[Tensors], Tensors] = dict  # foreign tensors before the rows
     restore: Callable[[Tensors, ModelSpec], Tensors] = lambda tensors, _: tensors  # and after

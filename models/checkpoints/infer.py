@@ -120,7 +120,10 @@ def _attention_heads(widths: tuple[int, ...], source: str) -> tuple[int, ...]:
 
 
 def _sr_ratio(shapes: _Shapes, stage: int) -> int:
-    return shapes.of(_sr(stage), 4)[2] if shapes.has(_sr(stage)) else 1
+    """Return the kernel of the reduction; its other tensors without it are a damaged file."""
+    block = _sr(stage).removesuffix("sr.weight")
+    parts = ("sr.weight", "sr.bias", "sr_norm.weight", "sr_norm.bias")
+    return shapes.of(_sr(stage), 4)[2] if any(shapes.has(block + part) for part in parts) else 1
 
 
 def _mlp_ratio(shapes: _Shapes, stage: int, width: int) -> int:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ...common.errors import InputError
 from . import smp_config
+from .containers import read_container
 from .hf_config import Json, check_config, read_json
-from .tensors import WEIGHT_SUFFIXES, Weights, find_weights, read_file
+from .tensors import WEIGHT_SUFFIXES, Weights, find_weights
 
 CONFIG = "config.json"
 _FOREIGN_SUFFIXES = {
@@ -99,14 +100,11 @@ def _open(
     if weights.index is not None:
         tensors, meta, notes = weights.read(), {}, ()
     else:
-        tensors, meta, notes = _read_container(weights.folder / weights.files[0])
+        held = read_container(weights.folder / weights.files[0])
+        tensors, meta, notes = held.tensors, held.meta, held.notes
     if beside:
         config = _config(weights.folder)
     return Source(typed, path, str(path), weights, tensors, meta, notes, config)
-
-
-def _read_container(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...]]:
-    return read_file(path), {}, ()
 
 
 def _config(folder: Path) -> Json | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import zeros
-
 from ...spec import ModelSpec
 from ..flavour import ORIGINAL_EPS, Flavour
 from ..layout import Layout, Tensors, under
@@ -24,11 +22,14 @@ ROOTS = ("backbone.", "decode_head.")
 
 
 def _with_unused_classifier(tensors: Tensors, spec: ModelSpec) -> Tensors:
-    classes = spec.head.classes
+    """Add the classifier nobody uses: without it the file would be taken for sithu's."""
+    classes, used = spec.head.classes, tensors.get("decode_head.linear_pred.weight")
+    if used is None:
+        return tensors
     return {
         **tensors,
-        f"{_UNUSED}weight": zeros(classes, _UNUSED_WIDTH, 1, 1),
-        f"{_UNUSED}bias": zeros(classes),
+        f"{_UNUSED}weight": used.new_zeros(classes, _UNUSED_WIDTH, 1, 1),
+        f"{_UNUSED}bias": used.new_zeros(classes),
     }
 
 
@@ -43,8 +44,8 @@ NVLABS = Flavour(
     numerics={"eps": ORIGINAL_EPS},
     nvidia=True,
     restore=_with_unused_classifier,
-    notes=(
+    choice_note=(
         "read as NVlabs/TAO 5 (conv_seg is there): LayerNorm eps 1e-6 in blocks and stages; "
-        "if sithu's code trained it, say --set flavour=sithu",
+        "if sithu's code trained it, say --set flavour=sithu"
     ),
 )

@@ -15,8 +15,8 @@ SITHU = Flavour(
     dropped={r"decode_head\.conv_seg\.": "a classifier the original stores and never uses"},
     numerics={"output_stride": 1},
     nvidia=True,
-    notes=(
+    choice_note=(
         "read as sithu31296's SegFormer (no conv_seg): LayerNorm eps 1e-5, output at full size; "
-        "an NVlabs or TAO 5 file whose conv_seg was removed needs --set flavour=nvlabs",
+        "an NVlabs or TAO 5 file whose conv_seg was removed needs --set flavour=nvlabs"
     ),
 )

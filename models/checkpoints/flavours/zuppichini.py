@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from torch import Tensor
+
 from ....common.errors import InputError
 from ...spec import ModelSpec
 from ..flavour import Flavour
@@ -45,27 +47,30 @@ _LAYOUT = Layout(
 
 
 def _repeat_fc1(tensors: Tensors) -> Tensors:
-    """Repeat each row of fc1 for every channel the depthwise convolution makes of it."""
+    """Repeat each row of fc1 for every channel the depthwise convolution makes of it.
+
+    Shapes that do not fit are left as they are: the comparison with the model names them.
+    """
     out = dict(tensors)
     for key, tensor in tensors.items():
-        match = _FC1.fullmatch(key)
-        wide = tensors.get(f"{match[1]}1.weight") if match else None
-        if wide is None or tensor.ndim == 0:
-            continue
-        if wide.ndim != 4 or wide.shape[0] % tensor.shape[0]:
-            raise InputError(
-                f"Expected a depthwise convolution over the {tensor.shape[0]} channels of {key!r}, "
-                f"but its weight has the shape {tuple(wide.shape)}: this is another network."
-            )
-        out[key] = tensor.repeat_interleave(wide.shape[0] // tensor.shape[0], dim=0)
+        if (match := _FC1.fullmatch(key)) and tensor.ndim:
+            ratio = _ratio(tensors.get(f"{match[1]}0.weight"), tensors.get(f"{match[1]}1.weight"))
+            out[key] = tensor.repeat_interleave(ratio, dim=0)
     return out
+
+
+def _ratio(narrow: Tensor | None, wide: Tensor | None) -> int:
+    """Return how many channels the depthwise convolution `wide` makes of each one it gets."""
+    if narrow is None or wide is None or narrow.ndim < 2 or not wide.ndim:
+        return 1
+    return max(1, wide.shape[0] // max(1, narrow.shape[1]))
 
 
 def _thin_fc1(tensors: Tensors, spec: ModelSpec) -> Tensors:
     """Keep one of every run of equal rows: the inverse of the repetition."""
     out = dict(tensors)
     for key, tensor in tensors.items():
-        if not _FC1.fullmatch(key):
+        if not _FC1.fullmatch(key) or not tensor.ndim:
             continue
         ratio = spec.mlp_ratios[int(key.split(".")[2])]
         out[key] = tensor[::ratio].contiguous()

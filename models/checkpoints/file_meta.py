@@ -63,13 +63,15 @@ def config_fields(meta: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
     block = _block(meta)
     text = next((t for t in (block.get("config"), block.get("cfg")) if isinstance(t, str)), "")
     fields: dict[str, Any] = {}
-    if crop := _CROP.search(text):
+    if (crop := _CROP.search(text)) and int(crop[1]) and int(crop[2]):
         fields["size_px"] = (int(crop[1]), int(crop[2]))
     if _REDUCE.search(text):
         fields["reduce_labels"] = True
-    if (mean := _MEAN.search(text)) and (std := _STD.search(text)):
-        fields["mean"] = _scaled(mean)
-        fields["std"] = _scaled(std)
+    mean, std = _triple(_MEAN, text), _triple(_STD, text)
+    if mean and std and min(std) > 0:
+        scale = _PIXEL if max(std) > 1 else 1.0
+        fields["mean"] = tuple(value / scale for value in mean)
+        fields["std"] = tuple(value / scale for value in std)
     if _BGR.search(text):
         fields["channel_order"] = ChannelOrder.BGR
     notes = (f"from the config in the file: {', '.join(fields)}",) if fields else ()
@@ -78,10 +80,9 @@ def config_fields(meta: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
     return fields, notes
 
 
-def _scaled(found: re.Match[str]) -> tuple[float, ...]:
-    """Return three numbers for pixels in 0..1."""
-    values = tuple(float(text) for text in found.groups())
-    return tuple(value / _PIXEL for value in values) if max(values) > 1 else values
+def _triple(pattern: re.Pattern[str], text: str) -> tuple[float, ...] | None:
+    found = pattern.search(text)
+    return tuple(map(float, found.groups())) if found else None
 
 
 def _block(meta: Mapping[str, Any]) -> Mapping[str, Any]:

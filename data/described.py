@@ -72,12 +72,12 @@ class DescribedDataset(FileDataset):
         ignored = self.ignore_index
         if self.table is not None:
             return look_up(labels, self.table, ignored)
-        labels = ignore_values(labels, self.described.ignore, ignored)
         if self.described.encoding is Encoding.BINARY:
             binary: Labels = (labels > 0).astype(np.uint8)
-            if self.described.ignore:
-                binary[labels == ignored] = ignored
+            if self.described.ignore:  # 255 may be foreground: only what is listed is ignored
+                binary[np.isin(labels, self.described.ignore)] = ignored
             return binary
+        labels = ignore_values(labels, self.described.ignore, ignored)
         return reduce_labels(labels, ignored) if self.reduce else labels
 
     def _name_classes(self, described: Description, contract: Contract | None) -> None:

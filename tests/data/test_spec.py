@@ -11,7 +11,7 @@ import pytest
 from segship.common.errors import InputError
 from segship.data.contract import Contract
 from segship.data.scenes import SCENE_CLASSES
-from segship.data.spec import open_dataset
+from segship.data.spec import FORMATS, open_dataset
 
 LABELS = np.array([[0, 1], [1, 2]], np.uint8)
 
@@ -24,6 +24,9 @@ LABELS = np.array([[0, 1], [1, 2]], np.uint8)
         ("camvid:", "camvid:PATH@SPLIT"),
         (":x", "format ''"),
         ("voc:here@val", "format 'voc'"),
+        ("citiscapes:here@val", "did you mean cityscapes"),
+        ("yaml:no/such.yaml", "such.yaml does not exist"),
+        ("cityscapes-8:no/such.csv", "such.csv does not exist"),
         ("camvid:no/such/place@val", "no/such/place does not exist"),
         ("folder:no/such/place", "no/such/place does not exist"),
         ("scenes:many", "scenes:N"),
@@ -71,3 +74,8 @@ def test_classes_of_other_names_are_accepted() -> None:
 
 def test_a_contract_without_classes_accepts_any_data() -> None:
     assert len(open_dataset("scenes:2", contract=Contract())) == 2
+
+
+def test_the_command_page_has_every_format(repository: Path) -> None:
+    page = (repository / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in FORMATS if f"`{name}:" not in page] == []

@@ -21,8 +21,8 @@ from segship.common.cli_options import (
     measure_options,
     refuse_given,
     runtime_options,
+    settings_option,
 )
-from segship.common.files import probe_new_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,16 +55,31 @@ def segship(debug: bool) -> None:  # OneLineGroup reads it from the context
 @segship.command()
 @click.argument("source", metavar="CHECKPOINT|ARTIFACT")
 @click.option("--size", type=SIZE, help="Count GMACs at this size (the contract's).")
+@settings_option
+@click.option("--save", is_flag=True, help="Keep what --set says beside SOURCE, for every command.")
 @json_option
-def inspect(source: str, size: tuple[int, int] | None, as_json: bool) -> None:
-    """Say what a file is: variant, cost, classes, preprocessing.
+def inspect(
+    source: str,
+    size: tuple[int, int] | None,
+    settings: tuple[str, ...],
+    save: bool,
+    as_json: bool,
+) -> None:
+    """Say what a file is: flavour, variant, cost, classes, preprocessing.
 
-    Example: segship inspect my_checkpoint --size 512x1024
+    What no file says (LayerNorm eps, mean and std, class names) is decided by its flavour and
+    shown; --set corrects it here, --save for good, in SOURCE.segship.yaml.
+
+    Example: segship inspect best.pth --set mean=0.485,0.56,0.406 --set classes=road,car --save
     """
     from .benchmark.inspection import inspect as inspect_source
+    from .models.checkpoints.settings import keep_settings, parse_settings
     from .reports.inspect_table import print_inspection
 
-    found = inspect_source(source, size)
+    stated = parse_settings(settings)
+    found = inspect_source(source, size, settings=stated)
+    if save:
+        click.echo(f"kept for every command: {keep_settings(source, stated)}", err=True)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -76,9 +91,10 @@ def inspect(source: str, size: tuple[int, int] | None, as_json: bool) -> None:
 @click.option("-o", "--out", type=FILE, required=True, metavar="FILE",
               help="ONNX file to write; for --to hf a new folder.")  # fmt: skip  # one option
 @export_options
+@settings_option
 @click.pass_context
 def export(
-    ctx: click.Context, checkpoint: str, out: Path, to: str, explain: bool, **options: Any
+    ctx: click.Context, /, checkpoint: str, out: Path, to: str, explain: bool, **options: Any
 ) -> None:
     """Export to ONNX with the exact rewrites, checked against torch.
 
@@ -88,9 +104,11 @@ def export(
     Example: segship export my_checkpoint -o model.onnx --size 512x1024
     """
     if to == "hf":
-        return _export_hf(ctx, checkpoint, out, options["size"])
+        return _export_hf(ctx, checkpoint, out, options)
     check_writable(out)
     from .data.contract import InputKind, OutputKind
+    from .models.checkpoints import load_checkpoint
+    from .models.checkpoints.settings import parse_settings
     from .reports.export_table import print_export
 
     given: dict[str, Any] = {
@@ -99,17 +117,20 @@ def export(
         "size_px": options.pop("size"),
     }
     fold, module, text = (options.pop(name) for name in ("no_fold", "module", "module_args"))
+    stated = parse_settings(options.pop("settings"))
     if module:
         refuse_given(ctx, "A module of your own is not rewritten", "no_fold", "explain")
         from .optimize.export_module import export_module
 
         click.echo(f"runs the code of {module.rpartition(':')[0]}, as --module asks")
-        report = export_module(checkpoint, module, out, arguments=text, **given, **options)
+        given |= {"arguments": text, "settings": stated}
+        report = export_module(checkpoint, module, out, **given, **options)
     else:
         refuse_given(ctx, "Only --module takes arguments", "module_args")
         from .optimize.export import export as export_checkpoint
 
-        report = export_checkpoint(checkpoint, out, fold=not fold, **given, **options)
+        source = load_checkpoint(checkpoint, settings=stated)
+        report = export_checkpoint(source, out, fold=not fold, **given, **options)
     print_export(report, _console(), explain=explain)
 
 
@@ -224,17 +245,20 @@ def doctor(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _export_hf(
-    ctx: click.Context, checkpoint: str, out: Path, size: tuple[int, int] | None
-) -> None:
+def _export_hf(ctx: click.Context, checkpoint: str, out: Path, options: dict[str, Any]) -> None:
     onnx_only = ("module", "module_args", "batch", "dynamic", "output", "input_", "no_fold")
     checks = ("opset", "data", "images", "explain")
-    refuse_given(ctx, "A folder for transformers takes --size alone", *onnx_only, *checks)
+    refuse_given(ctx, "A folder for transformers takes --size and --set", *onnx_only, *checks)
+    from .common.files import probe_new_folder
+
     probe_new_folder(out)
+    from .models.checkpoints import load_checkpoint
+    from .models.checkpoints.settings import parse_settings
     from .optimize.export_hf import export_hf
     from .reports.export_table import print_hf_export
 
-    print_hf_export(export_hf(checkpoint, out, size_px=size), _console())
+    source = load_checkpoint(checkpoint, settings=parse_settings(options["settings"]))
+    print_hf_export(export_hf(source, out, size_px=options["size"]), _console())
 
 
 def _console() -> "Console":

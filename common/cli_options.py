@@ -72,6 +72,21 @@ _RUNTIME = (
     click.option("--threads", type=COUNT, metavar="N", help="Threads (all physical cores)."),
 )
 _EXPORT = (
+    click.option(
+        "--to",
+        type=click.Choice(("onnx", "hf")),
+        default="onnx",
+        show_default=True,
+        help="An ONNX file, or a folder transformers loads.",
+    ),
+    click.option(
+        "--module",
+        metavar="FILE.py:CLASS",
+        help="The network CHECKPOINT holds the weights of, where no reader knows it. Runs FILE.py.",
+    ),
+    click.option(
+        "--module-args", metavar="JSON", help="What CLASS is called with: '{\"classes\": 19}'."
+    ),
     click.option("--size", type=SIZE, help="Input size (the contract's)."),
     click.option("--batch", type=COUNT, default=1, show_default=True, help="Images per run."),
     click.option("--dynamic", is_flag=True, help="Leave batch, height and width free."),
@@ -182,6 +197,13 @@ def clock_options(command: Command) -> Command:
     return _add(command, _CLOCK)
 
 
+def settings_option(command: Command) -> Command:
+    """Add `--set KEY=VALUE`, as often as needed."""
+    text = "Say what no file says: eps=1e-6, channel_order=bgr, preset=course, …"
+    option = click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help=text)
+    return option(command)
+
+
 def json_option(command: Command) -> Command:
     """Add `--json`: print one JSON object instead of a table."""
     text = "Print JSON instead of a table."
@@ -192,6 +214,18 @@ def _add(command: Command, options: tuple[Callable[[Command], Command], ...]) ->
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def refuse_given(ctx: click.Context, reason: str, *names: str) -> None:
+    """Refuse options of those `names` that the user wrote himself.
+
+    Raises:
+        UsageError: `reason`, and the option to leave out.
+    """
+    for param in ctx.command.params:
+        source = ctx.get_parameter_source(param.name or "")
+        if param.name in names and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{reason}: leave out {param.opts[0]}.")
 
 
 def check_writable(*outputs: Path | None) -> None:

@@ -53,14 +53,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         InputError: `target` exists and is not an empty folder, or cannot be written.
     """
     target = Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"Expected a new or empty folder, but {target} exists: remove it first.")
-    if not target.parent.is_dir():
-        raise InputError(f"Expected {target.parent} to exist: create it or choose another path.")
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise InputError(_cannot_write(target, error)) from error
+    temporary = _folder_beside(target)
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -71,6 +64,15 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise InputError(_cannot_write(target, error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def probe_new_folder(target: Path) -> None:
+    """Refuse a folder that could not be made later; `target` itself is not touched.
+
+    Raises:
+        InputError: as `atomic_folder`.
+    """
+    _folder_beside(Path(target)).rmdir()
 
 
 def write_text(target: Path, text: str) -> None:
@@ -127,6 +129,18 @@ def _temporary_beside(target: Path) -> Path:
         raise InputError(_cannot_write(target, error)) from error
     os.close(handle)
     return Path(name)
+
+
+def _folder_beside(target: Path) -> Path:
+    """Create an empty folder with a name of its own beside `target`, which must be new or empty."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"Expected a new or empty folder, but {target} exists: remove it first.")
+    if not target.parent.is_dir():
+        raise InputError(f"Expected {target.parent} to exist: create it or choose another path.")
+    try:
+        return Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise InputError(_cannot_write(target, error)) from error
 
 
 def _umask() -> int:

@@ -21,12 +21,13 @@ from ..data.loader import prepare
 from ..data.spec import open_dataset
 from ..models.checkpoints import load_checkpoint
 from ..models.checkpoints.checkpoint import Checkpoint
+from ..models.foreign_module import ForeignModule
 from ..models.segformer import SegFormer
 from ..runtimes.artifact import Artifact, Lineage, PassNote
 from .exact import exact_rewrites
 from .graph import finish_graph
 from .parity import Parity, check_parity
-from .wrapper import ExportModule, output_axes
+from .wrapper import Wrapped, output_axes, wrapped
 
 OPSETS = (17, 18, 20)
 # 17 is the lowest with LayerNormalization as one operator and the highest that TensorRT 8.6 and
@@ -79,18 +80,18 @@ def export(
         CheckFailedError: the file was written and kept, and differs from torch.
     """
     started = time.perf_counter()
-    _refuse_bad_request(size_px, batch, opset, dynamic)
+    refuse_bad_request(size_px, batch, opset, dynamic)
     target = Path(output)
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     contract = _contract(checkpoint.contract, size_px, input_kind, output_kind)
     model, passes = _rewritten(checkpoint.model, fold)
     lineage = _lineage(checkpoint, passes)
     shape = (1 if dynamic else batch, 3, *contract.size_px)
-    real = _real_images(data, images, contract, shape[0])
+    real = real_images(data, images, contract, shape[0])
     with atomic_path(target) as temporary:
-        _trace(ExportModule(model, contract), temporary, shape, opset, dynamic)
+        trace(wrapped(model, contract), temporary, shape, opset, dynamic)
         operators = finish_graph(temporary, contract, lineage)
-    parity = _verify(checkpoint.model, target, _checked_shapes(shape, dynamic), real)
+    parity = verify(checkpoint.model, target, _checked_shapes(shape, dynamic), real)
     artifact = Artifact(target, "onnx", contract, lineage, sha256_file(target))
     report = ExportReport(artifact, parity, passes, operators, time.perf_counter() - started)
     if not parity.passed:
@@ -101,9 +102,14 @@ def export(
     return report
 
 
-def _refuse_bad_request(
+def refuse_bad_request(
     size_px: tuple[int, int] | None, batch: int, opset: int, dynamic: bool
 ) -> None:
+    """Refuse a size, batch or opset no export has.
+
+    Raises:
+        InputError: one of them.
+    """
     if opset not in OPSETS:
         raise InputError(f"Expected an opset of {OPSETS}, but got {opset}.")
     if size_px is not None and min(size_px) < MIN_SIDE_PX:
@@ -154,9 +160,7 @@ def _lineage(checkpoint: Checkpoint, passes: tuple[PassNote, ...]) -> Lineage:
     )
 
 
-def _trace(
-    module: ExportModule, path: Path, shape: tuple[int, ...], opset: int, dynamic: bool
-) -> None:
+def trace(module: Wrapped, path: Path, shape: tuple[int, ...], opset: int, dynamic: bool) -> None:
     """Write the ONNX graph with torch's tracing exporter (docs/decisions/0002-exporter.md)."""
     import torch
 
@@ -183,7 +187,7 @@ def _checked_shapes(shape: tuple[int, ...], dynamic: bool) -> tuple[tuple[int, .
     return (shape, (2, 3, 75, 133)) if dynamic else (shape,)
 
 
-def _real_images(
+def real_images(
     data: str | None, count: int, contract: Contract, batch: int
 ) -> tuple[NDArray[Any], ...]:
     """Return prepared pixels (batch,3,H,W) of `count` images, each repeated over the batch."""
@@ -198,12 +202,13 @@ def _real_images(
     )
 
 
-def _verify(
-    model: SegFormer,
+def verify(
+    model: SegFormer | ForeignModule,
     path: Path,
     shapes: tuple[tuple[int, ...], ...],
     images: tuple[NDArray[Any], ...],
 ) -> Parity:
+    """Return whether the ONNX file at `path` computes what `model` does, on ONNX Runtime."""
     from ..runtimes.open import open_session
 
     with open_session(path, runtime="onnxruntime", precision="fp32") as session:

@@ -21,7 +21,8 @@ def finish_graph(path: Path, contract: Contract, lineage: Lineage) -> dict[str, 
     model = onnx.load(str(path))
     onnx.checker.check_model(model)
     model.producer_name, model.producer_version = "segship", __version__
-    model.doc_string = f"SegFormer {lineage.variant} by segship {__version__}"
+    kind = "" if lineage.flavour == "module" else "SegFormer "
+    model.doc_string = f"{kind}{lineage.variant} by segship {__version__}"
     metadata = {CONTRACT_KEY: contract.to_json(), LINEAGE_KEY: lineage.to_json()}
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, str(path))

@@ -12,7 +12,7 @@ from ..models.checkpoints.checkpoint import Checkpoint
 from ..models.checkpoints.hf_hub import is_hub_id
 from ..models.checkpoints.model_card import ModelCard, read_card
 
-_NVIDIA = "NVIDIA Source Code License"
+_NVIDIA = "come from NVIDIA"  # the note of a checkpoint known to, not of one that may
 
 
 def model_card(

@@ -55,7 +55,7 @@ def hf_form(model: SegFormer, contract: Contract) -> HfForm:
     _refuse_impossible(model.spec, head)
     state = {name: tensor.clone() for name, tensor in _one_headed(model, head).items()}
     folds = _fold_head(state, cast(DecodeHead, model.heads[head.name]))
-    contract = replace(contract, heads=(_HEAD,), **_named_classes(contract, head))
+    contract = replace(_with_classes(contract, head.classes), heads=(_HEAD,))
     if contract.channel_order is ChannelOrder.BGR:
         state[_FIRST] = state[_FIRST].flip(1)
         contract = replace(
@@ -131,14 +131,14 @@ def _fold_head(state: dict[str, Tensor], head: DecodeHead) -> list[str]:
     return folds
 
 
-def _named_classes(contract: Contract, head: HeadSpec) -> dict[str, tuple[object, ...]]:
-    """Return classes and palette with one entry per output channel."""
-    count = head.classes
+def _with_classes(contract: Contract, count: int) -> Contract:
+    """Return the contract with one class and colour per output channel."""
     if len(contract.classes) == count:
-        return {}
+        return contract
     if count == 1 and len(contract.classes) == 2:  # background has no channel of its own
-        return {"classes": contract.classes[1:], "palette": contract.palette[1:]}
-    return {"classes": tuple(f"class_{index}" for index in range(count)), "palette": ()}
+        return replace(contract, classes=contract.classes[1:], palette=contract.palette[1:])
+    names = tuple(f"class_{index}" for index in range(count))
+    return replace(contract, classes=names, palette=())
 
 
 def _losses(spec: ModelSpec, head: HeadSpec, contract: Contract) -> tuple[str, ...]:

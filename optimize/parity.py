@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.contract import Contract, InputKind
+from ..models.foreign_module import ForeignModule
 from ..models.segformer import SegFormer
 from ..runtimes.session import Session
 
@@ -66,7 +67,7 @@ class _Tally:
 
 
 def check_parity(
-    model: SegFormer,
+    model: SegFormer | ForeignModule,
     session: Session,
     shapes: tuple[tuple[int, ...], ...],
     *,
@@ -96,15 +97,15 @@ def _seeded(shape: tuple[int, ...], contract: Contract, seed: tuple[int, int]) -
 
 
 def _reference(
-    model: SegFormer, contract: Contract, pixels: NDArray[Any]
+    model: SegFormer | ForeignModule, contract: Contract, pixels: NDArray[Any]
 ) -> dict[str, NDArray[Any]]:
     import torch
 
-    from .wrapper import ExportModule
+    from .wrapper import wrapped
 
-    wrapped = ExportModule(model, contract).eval()
+    reference = wrapped(model, contract)
     with torch.inference_mode():
-        outputs = wrapped(torch.from_numpy(pixels))
+        outputs = reference(torch.from_numpy(pixels))
     return {n: out.numpy() for n, out in zip(contract.heads, outputs, strict=True)}
 
 

@@ -1,4 +1,4 @@
-"""What `segship export` prints: the file, the verdict, and with `--explain` every pass."""
+"""What `segship export` prints: the file or folder, the verdict, and what was lost or done."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .fact_grid import fact_grid
 
 if TYPE_CHECKING:
     from ..optimize.export import ExportReport
+    from ..optimize.export_hf import HfExportReport
 
 _MEBI = 1 << 20
 _OPERATORS_SHOWN = 8
@@ -30,11 +31,27 @@ def print_export(report: ExportReport, console: Console, *, explain: bool = Fals
         ("operators", f"{sum(report.operators.values())}: "
                       + ", ".join(f"{name} {count}" for name, count in common)),
         ("passes", ", ".join(note.name for note in report.passes if note.changed) or "none"),
+        *(("assumed", line) for line in report.artifact.lineage.assumptions),
         ("verdict", str(report.parity)),
     ]  # fmt: skip  # one fact per row
     console.print(fact_grid(rows))
     if explain:
         _explain(report, console)
+
+
+def print_hf_export(report: HfExportReport, console: Console) -> None:
+    """Print the folder, what was folded, what is lost, and how far the logits are away."""
+    files = [path for path in report.path.iterdir() if path.is_file()]
+    size_mib = sum(path.stat().st_size for path in files) / _MEBI
+    rows = [
+        ("written", f"{report.path} ({size_mib:.1f} MiB) in {report.seconds:.1f} s"),
+        *(("folded", line) for line in report.folds),
+        *(("lost", line) for line in report.losses or ("nothing",)),
+        ("verdict", str(report.difference)),
+    ]
+    if report.licence_note:
+        rows.append(("licence", report.licence_note))
+    console.print(fact_grid(rows))
 
 
 def _explain(report: ExportReport, console: Console) -> None:

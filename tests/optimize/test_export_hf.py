@@ -236,7 +236,7 @@ def test_a_wrong_fold_fails_and_writes_nothing(
 @pytest.mark.parametrize(
     ("source", "note", "found"),
     [
-        ("nvidia/segformer-b0", "NVIDIA Source Code License: research only.", "NVIDIA's SegFormer"),
+        ("nvidia/segformer-b0", "These weights come from NVIDIA's.", "NVIDIA's SegFormer"),
         ("me/mine", "The model card states the licence mit.", "Origin of the weights unknown"),
     ],
 )
@@ -246,6 +246,17 @@ def test_the_licence_note_survives(tmp_path: Path, source: str, note: str, found
     assert report.licence_note == note
     assert note in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert found in load_checkpoint(tmp_path / "out").spec.provenance.licence_note
+
+
+def test_a_card_names_the_licence_of_known_weights_and_no_folder_of_the_user(
+    tmp_path: Path,
+) -> None:
+    note = "These weights come from NVIDIA's SegFormer checkpoints."
+    origin = Provenance("nvlabs", "/home/me/secret/best.pth", "ab" * 32, note)
+    export_hf(checkpoint(provenance=origin), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "license_name: nvidia-source-code-license" in card
+    assert "`best.pth`" in card and "secret" not in card
 
 
 def test_a_tao_file_becomes_a_transformers_model(

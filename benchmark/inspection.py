@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.contract import Contract
 from ..runtimes.artifact import PassNote
+
+if TYPE_CHECKING:
+    from ..models.checkpoints.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,16 @@ class Inspection:
         return {**asdict(self), "contract": json.loads(self.contract.to_json())}
 
 
-def inspect(source: str | Path, size_px: tuple[int, int] | None = None) -> Inspection:
+def inspect(
+    source: str | Path,
+    size_px: tuple[int, int] | None = None,
+    *,
+    settings: Settings | None = None,
+) -> Inspection:
     """Say what `source` is: a checkpoint in any flavour, or an ONNX file.
 
     GMACs are counted for one image of `size_px` (height, width; None: the contract's size).
+    `settings` go over the sidecar's.
 
     Raises:
         InputError: `source` is neither, or damaged.
@@ -58,15 +67,17 @@ def inspect(source: str | Path, size_px: tuple[int, int] | None = None) -> Inspe
     from ..models.checkpoints import looks_like_checkpoint
 
     if looks_like_checkpoint(source):
-        return _inspect_checkpoint(str(source), size_px)
-    return _inspect_onnx(str(source), size_px)
+        return _inspect_checkpoint(str(source), size_px, settings)
+    return _inspect_onnx(str(source), size_px, settings)
 
 
-def _inspect_checkpoint(source: str, size_px: tuple[int, int] | None) -> Inspection:
+def _inspect_checkpoint(
+    source: str, size_px: tuple[int, int] | None, settings: Settings | None
+) -> Inspection:
     from ..models.checkpoints import load_checkpoint
     from ..models.inspect import inspect_model
 
-    checkpoint = load_checkpoint(source)
+    checkpoint = load_checkpoint(source, settings=settings)
     spec = checkpoint.spec
     cost = inspect_model(checkpoint.model, size_px or checkpoint.contract.size_px)
     return Inspection(
@@ -90,11 +101,13 @@ def _inspect_checkpoint(source: str, size_px: tuple[int, int] | None) -> Inspect
     )
 
 
-def _inspect_onnx(source: str, size_px: tuple[int, int] | None) -> Inspection:
+def _inspect_onnx(
+    source: str, size_px: tuple[int, int] | None, settings: Settings | None
+) -> Inspection:
     from ..runtimes.open import load_artifact
     from .onnx_cost import onnx_cost
 
-    artifact = load_artifact(source)
+    artifact = load_artifact(source, settings=settings)
     size_px = size_px or artifact.contract.size_px
     cost = onnx_cost(artifact.path, (1, 3, *size_px))
     lineage = artifact.lineage

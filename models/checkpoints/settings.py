@@ -117,6 +117,23 @@ def write_sidecar(source: Path, settings: Settings) -> Path:
     return path
 
 
+def keep_settings(source: str, settings: Settings) -> Path:
+    """Add `settings` to the sidecar of an existing file or folder; return the sidecar's path.
+
+    Raises:
+        InputError: nothing was stated, or `source` is a hub id, which has no place for a sidecar.
+    """
+    path = Path(source)
+    if not settings:
+        raise InputError("Expected something to keep, but no --set KEY=VALUE was given.")
+    if not path.exists():
+        raise InputError(
+            f"Expected a file or folder to keep settings beside, but {source} is none here: "
+            "download the checkpoint first."
+        )
+    return write_sidecar(path, settings.over(read_sidecar(path)))
+
+
 def apply_to_spec(spec: ModelSpec, settings: Settings) -> ModelSpec:
     """Return `spec` with the stated eps, heads, strides and align_corners."""
     values = dict(settings.spec)

@@ -10,8 +10,10 @@ import pytest
 
 from segship.common.errors import InputError
 from segship.data.contract import Contract
-from segship.data.scenes import SCENE_CLASSES
+from segship.data.palette import colorize
+from segship.data.scenes import SCENE_CLASSES, Scenes
 from segship.data.spec import FORMATS, open_dataset
+from segship.tests.data.files import save
 
 LABELS = np.array([[0, 1], [1, 2]], np.uint8)
 
@@ -79,3 +81,36 @@ def test_a_contract_without_classes_accepts_any_data() -> None:
 def test_the_command_page_has_every_format(repository: Path) -> None:
     page = (repository / "docs" / "commands.md").read_text(encoding="utf-8")
     assert [name for name in FORMATS if f"`{name}:" not in page] == []
+
+
+COLOURS = [[20 * label, 255 - label, 7] for label in range(len(SCENE_CLASSES))]
+
+
+def test_the_same_scenes_are_the_same_samples_in_every_format(tmp_path: Path) -> None:
+    scenes = Scenes(3, size_px=(32, 48))
+    samples = [scenes.sample(number) for number in range(len(scenes))]
+    shifted = np.stack([sample.labels for sample in samples]).astype(np.int16)
+    shifted[shifted == scenes.ignore_index] = -1
+    save(tmp_path / "arrays/image_32_48.npy", np.stack([sample.image for sample in samples]))
+    save(tmp_path / "arrays/label_32_48.npy", shifted)
+    for number, sample in enumerate(samples):
+        files = {"images": sample.image, "gt": colorize(sample.labels, COLOURS)}
+        ade = np.where(sample.labels == 255, 0, sample.labels + np.uint8(1))
+        for folder, array in (files | {"masks": sample.labels, "ade": ade}).items():
+            save(tmp_path / f"set/{folder}/{number}.png", array)
+        save(tmp_path / f"npy/images/val/{number}.npy", sample.image / np.float32(255))
+        save(tmp_path / f"npy/seg_labels/val/{number}.npy", shifted[number])
+    common = f"images: set/images/*.png\nclasses: [{', '.join(SCENE_CLASSES)}]\n"
+    colour = f"labels: set/gt/*.png\nencoding: colour\nunlisted: ignore\npalette: {COLOURS}\n"
+    (tmp_path / "colour.yaml").write_text(common + colour)
+    (tmp_path / "ade.yaml").write_text(common + "labels: set/ade/*.png\nreduce_labels: true\n")
+    specs = ("arrays:arrays", "folder:set", "segformer3d:npy@val", "yaml:colour.yaml")
+    model = Contract(classes=SCENE_CLASSES, palette=scenes.palette)
+    for spec in (*specs, "yaml:ade.yaml"):
+        dataset = open_dataset(spec.replace(":", f":{tmp_path}/"), contract=model)
+        assert (len(dataset), dataset.classes, dataset.ignore_index) == (3, SCENE_CLASSES, 255)
+        for number, sample in enumerate(samples):
+            found = dataset.sample(number)
+            assert np.array_equal(found.image, sample.image), spec
+            assert np.array_equal(found.labels, sample.labels), spec
+            assert found.labels.dtype == np.uint8, spec

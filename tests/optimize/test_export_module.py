@@ -14,6 +14,7 @@ from segship.common.errors import CheckFailedError, InputError
 from segship.data.contract import Contract, InputKind, OutputKind
 from segship.models.checkpoints.settings import parse_settings
 from segship.models.foreign_module import load_network
+from segship.optimize import export as export_file
 from segship.optimize import export_module as module_under_test
 from segship.optimize.export_module import export_module
 from segship.runtimes.open import load_artifact, open_session
@@ -309,7 +310,7 @@ def test_a_dynamic_graph_that_kept_a_size_fails_the_check(code: Path, tmp_path: 
 
 
 def test_a_difference_fails(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = module_under_test.trace
+    honest = export_file.trace
 
     def tampered(module: nn.Module, *rest: object) -> None:
         with torch.no_grad():

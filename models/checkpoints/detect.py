@@ -17,6 +17,7 @@ from .refusals import refuse
 _AVERAGED = re.compile(r"(^|[._])(ema|averaged|avg|swa)([._]|$)")
 
 
+_MAX_MODELS = 64  # in one file, of one flavour; more is no checkpoint, and would take long
 _LAST = chr(0x10FFFF)  # sorts behind every character of a name
 
 
@@ -108,7 +109,8 @@ def _anchored(keys: Iterable[str], anchor: str) -> list[str]:
     ['', 'a.']
     """
     pattern = re.compile(rf"(|.*\.){re.escape(anchor)}")
-    return sorted({match[1] for match in map(pattern.match, keys) if match})
+    prefixes = {match[1] for match in map(pattern.match, keys) if match}
+    return sorted(prefixes, key=lambda prefix: (len(prefix), prefix))[:_MAX_MODELS]
 
 
 def _inside(match: Match, key: str) -> bool:

@@ -32,7 +32,7 @@ def class_names(meta: Mapping[str, Any], classes: int) -> tuple[tuple[str, ...],
     stated = _stated_names(meta)
     if stated is not None and len(stated) == classes:
         return stated, ()
-    notes = ()
+    notes: Notes = ()
     if stated is not None:
         notes = (f"the file names {len(stated)} classes for {classes} outputs: not used",)
     if classes in LABEL_SETS:
@@ -74,7 +74,7 @@ def config_fields(meta: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
         fields["std"] = tuple(value / scale for value in std)
     if _BGR.search(text):
         fields["channel_order"] = ChannelOrder.BGR
-    notes = (f"from the config in the file: {', '.join(fields)}",) if fields else ()
+    notes: Notes = (f"from the config in the file: {', '.join(fields)}",) if fields else ()
     if _SLIDE.search(text):
         notes += ("its config tests with sliding windows: whole images give other numbers",)
     return fields, notes

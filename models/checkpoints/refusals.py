@@ -88,7 +88,8 @@ def _refuse_other_encoder(keys: Sequence[str], source: str) -> NoReturn:
             seen = [key for key in keys if not re.search(rf"(?:^|\.){pattern}", key)]
             raise InputError(
                 f"Expected a Mix Transformer encoder, but {source} has the SegFormer head of "
-                f"{owner} on another one ({listed(seen)}): train with {wanted}, or {_GENERIC}."
+                f"{owner} on another one ({listed(seen or keys)}): train with {wanted}, or "
+                f"{_GENERIC}."
             )
     needed = ", ".join(f"{f.marks[0]}… ({f.name})" for f in FLAVOURS)
     raise InputError(

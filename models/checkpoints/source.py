@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...common.errors import InputError
 from . import smp_config
-from .containers import read_container
+from .containers import Container, read_container
 from .hf_config import Json, check_config, read_json
 from .tensors import WEIGHT_SUFFIXES, Weights, find_weights
 
@@ -98,13 +98,12 @@ def _open(
 ) -> Source:
     """Read the tensors first: an unsafe file is named before a damaged config."""
     if weights.index is not None:
-        tensors, meta, notes = weights.read(), {}, ()
+        held = Container(weights.index, "safetensors", weights.read())
     else:
         held = read_container(weights.folder / weights.files[0])
-        tensors, meta, notes = held.tensors, held.meta, held.notes
     if beside:
         config = _config(weights.folder)
-    return Source(typed, path, str(path), weights, tensors, meta, notes, config)
+    return Source(typed, path, str(path), weights, held.tensors, held.meta, held.notes, config)
 
 
 def _config(folder: Path) -> Json | None:

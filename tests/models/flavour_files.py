@@ -62,7 +62,7 @@ def _random(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
     if name.endswith("running_var"):
         return 0.5 + noise.abs()
     if tensor.ndim > 1:
-        return noise / tensor[0].numel() ** 0.5
+        return torch.mul(noise, tensor[0].numel() ** -0.5)
     return 0.2 * noise + (1.0 if name.endswith("weight") else 0.0)
 
 

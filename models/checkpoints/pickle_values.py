@@ -160,7 +160,20 @@ def _tensor(args: tuple[Any, ...]) -> TensorPlan | Unreadable:
         raise pickle.UnpicklingError("a tensor larger than its storage")
     if offset + plan.span > held.count:
         raise pickle.UnpicklingError("a tensor that reaches past its storage")
+    if _overlaps(shape, stride):
+        raise pickle.UnpicklingError("a tensor that overlaps itself")
     return plan
+
+
+def _overlaps(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Say whether two indices meet in one number, but for a repeated (stride 0) dimension."""
+    reach = 1
+    for step, size in sorted(zip(stride, shape, strict=True)):
+        if size > 1 and step:
+            if step < reach:
+                return True
+            reach += step * (size - 1)
+    return False
 
 
 def _first(args: tuple[Any, ...]) -> Any:

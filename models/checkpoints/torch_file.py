@@ -16,7 +16,7 @@ from torch import Tensor
 from ...common.errors import InputError
 from .pickle_machine import Buffer
 from .pickle_values import Storage, TensorPlan
-from .torch_zip import ZIP_START, Entry, check_crc, read_directory
+from .torch_zip import ZIP_START, Entry, check_entry, read_directory
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -99,8 +99,7 @@ def _open_zip(path: Path, data: Buffer, load: Load) -> Opened:
     def whole(name: str) -> Entry:
         if name not in entries:
             raise ValueError(f"no zip entry {name[:80]!r}")
-        if not unchecked:
-            check_crc(data, entries[name], name)
+        check_entry(data, entries[name], name, checksum=not unchecked)
         return entries[name]
 
     if f"{folder}byteorder" in entries:
@@ -118,9 +117,18 @@ def _open_zip(path: Path, data: Buffer, load: Load) -> Opened:
         return checked[storage.key].start
 
     pickled = whole(pickles[0])
-    root, *_ = load(data, pickled.start, pickled.start + pickled.size)
+    root, _, storages = load(data, pickled.start, pickled.start + pickled.size)
+    if unchecked:
+        _compare(entries, folder, storages)
     notes = ("the file was saved without checksums: damage to it cannot be seen",)
     return root, locate, notes if unchecked else ()
+
+
+def _compare(entries: dict[str, Entry], folder: str, storages: dict[str, Storage]) -> None:
+    """Without checksums, see at least that the pickle uses every storage there is."""
+    stored = {name for name in entries if name.startswith(f"{folder}data/")}
+    if stored != {f"{folder}data/{key}" for key in storages}:
+        raise ValueError("storages and tensors that do not fit together")
 
 
 def _refuse_script(path: Path, folder: str, entries: dict[str, Entry]) -> None:

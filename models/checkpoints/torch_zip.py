@@ -23,11 +23,12 @@ _ENCRYPTED = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """The bytes `start` to `start + size` of the file."""
+    """The bytes `start` to `start + size` of the file; not `stored` if compressed or encrypted."""
 
     start: int
     size: int
     crc: int
+    stored: bool
 
 
 def read_directory(data: Buffer) -> dict[str, Entry]:
@@ -41,10 +42,10 @@ def read_directory(data: Buffer) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     position = last = 0
     headers = sorted(_headers(data[start : start + size], count), key=lambda header: header[1])
-    for name, position, length, crc in headers:
+    for name, position, length, crc, stored in headers:
         if position < last:
             raise ValueError("zip entries that share bytes")
-        entry = Entry(_data_start(data, position, name), length, crc)
+        entry = Entry(_data_start(data, position, name), length, crc, stored)
         last = entry.start + length
         if last > start:
             raise ValueError(f"a zip entry cut off ({name[:80]!r})")
@@ -54,12 +55,16 @@ def read_directory(data: Buffer) -> dict[str, Entry]:
     return entries
 
 
-def check_crc(data: Buffer, entry: Entry, name: str) -> None:
-    """Compare an entry's bytes with its checksum.
+def check_entry(data: Buffer, entry: Entry, name: str, *, checksum: bool) -> None:
+    """Refuse an entry that is not stored as it is, or whose bytes differ from its checksum.
 
     Raises:
-        ValueError: they differ.
+        ValueError: one of the two.
     """
+    if not entry.stored:
+        raise ValueError(f"a compressed or encrypted zip entry ({name[:80]!r})")
+    if not checksum:
+        return
     crc = 0
     for position in range(entry.start, entry.start + entry.size, _CHUNK_BYTES):
         crc = zlib.crc32(
@@ -88,8 +93,8 @@ def _directory(data: Buffer) -> tuple[int, int, int]:
     return start, size, count
 
 
-def _headers(directory: bytes, count: int) -> list[tuple[str, int, int, int]]:
-    """Return (name, position, size, CRC-32) of every entry."""
+def _headers(directory: bytes, count: int) -> list[tuple[str, int, int, int, bool]]:
+    """Return (name, position, size, CRC-32, stored) of every entry."""
     found = []
     position = 0
     while position < len(directory):
@@ -102,9 +107,8 @@ def _headers(directory: bytes, count: int) -> list[tuple[str, int, int, int]]:
         size, packed, at = _large(extra, size, packed, at)
         if magic != b"PK\x01\x02" or position > len(directory):
             raise ValueError("a damaged zip directory")
-        if method or flags & _ENCRYPTED or size != packed:
-            raise ValueError(f"a compressed or encrypted zip entry ({name[:80]!r})")
-        found.append((name, at, size, crc))
+        stored = not method and not flags & _ENCRYPTED and size == packed
+        found.append((name, at, packed, crc, stored))
     if len(found) != count:
         raise ValueError(f"{len(found)} of {count} zip entries")
     return found

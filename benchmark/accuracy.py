@@ -46,6 +46,7 @@ class AccuracyResult:
     """One `Accuracy` and one `DepthAccuracy` per subject, in order, and the images for the eye.
 
     None where the subject has no such head or the data no such truth; `notes` say which.
+    `data_notes` say how the data set's labels were read.
     """
 
     images: int
@@ -53,6 +54,7 @@ class AccuracyResult:
     depths: tuple[DepthAccuracy | None, ...]
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
+    data_notes: tuple[str, ...] = ()
 
 
 def measure_accuracy(
@@ -110,6 +112,7 @@ class _Scores:
         self, subjects: Sequence[Subject], dataset: Dataset, palette: Palette, rule: AccuracyRule
     ) -> None:
         self.count, self.images, self.name = len(subjects), 0, dataset.name
+        self.data_notes = dataset.notes
         label = [i for i, item in enumerate(subjects) if labelling_head(item.contract)]
         deep = [i for i, item in enumerate(subjects) if DEPTH in item.contract.heads]
         self.notes = []
@@ -158,7 +161,8 @@ class _Scores:
             self.notes.append(f"Segmentation is left out: {self.name} has no labelled pixel.")
         if self.depths and not any(depths):
             self.notes.append(f"Depth is left out: {self.name} has no valid depth.")
-        found = (tuple(accuracies), tuple(depths), examples, tuple(self.notes))
+        notes = (tuple(self.notes), self.data_notes)
+        found = (tuple(accuracies), tuple(depths), examples, *notes)
         return AccuracyResult(self.images, *found)
 
     def _depths(self) -> list[DepthAccuracy | None]:

@@ -99,7 +99,7 @@ def with_accuracy(
     protocol = replace(
         record.protocol,
         images=result.images,
-        evaluation=words,
+        evaluation="; ".join([words, *result.data_notes]),
         bootstrap=bootstrap_words(rule.replicates) if compared else "",
     )
     return replace(

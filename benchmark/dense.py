@@ -20,19 +20,25 @@ Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 
-def decide(ways: Sequence[Floats], contract: Contract, size_px: tuple[int, int]) -> Labels:
+def decide(
+    ways: Sequence[Floats],
+    contract: Contract,
+    size_px: tuple[int, int],
+    *,
+    method: str = "sparse",
+) -> Labels:
     """Return labels (H,W) at `size_px` from logits (K,h,w), one or two ways to see the image.
 
     Logits are resized bilinearly first. Two ways are averaged as probabilities, softmax over the
     classes, ties to the lowest one; a one-class head averages its sigmoids and compares with its
-    threshold.
+    threshold. `method` is that of `labels_from_output`, for one way.
 
     Raises:
         InputError: NaN or infinity among the logits, or not as many classes as the contract says.
     """
     if len(ways) == 1:
         full = replace(contract, output=OutputKind.LOGITS_FULL)
-        return np.asarray(labels_from_output(ways[0][None], full, size_px)[0])
+        return np.asarray(labels_from_output(ways[0][None], full, size_px, method=method)[0])
     _refuse_unusable(ways, contract)
     resized = [resize_bilinear(way, size_px, contract.align_corners) for way in ways]
     if contract.threshold is not None:

@@ -103,6 +103,11 @@ def _subject(name: str, session: Session, item: Candidate, scoring: Scoring) -> 
             f"Expected logits to average, but {name} returns labels: export it with "
             "--output logits, or leave out --protocol slide and --flip."
         )
+    if scoring.flip and item.postprocess != "sparse":
+        raise InputError(
+            f"Expected no post-processing of its own with a flip, but {name} has "
+            f"{item.postprocess}: probabilities are averaged; leave out --postprocess."
+        )
     plan = None
     if scoring.sliding:
         plan = Slide(contract.size_px, stride_px(scoring, contract.size_px))

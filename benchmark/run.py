@@ -92,6 +92,11 @@ def benchmark(
             raise InputError("Expected a data set, and accuracy only or latency only, not both.")
         shared: dict[str, Any] = {"limit": limit, "seed": seed, "examples": examples}
         return evaluate(chosen, data, scoring=scoring, progress=progress, **shared)
+    if scoring != WHOLE_IMAGE and (data is None or latency_only):
+        raise InputError(
+            "Expected a data set for a protocol of accuracy, but only the latency is measured: "
+            "add --data, or leave out --protocol, --flip, --at, --level and --exclude."
+        )
     clock = LatencyRule(rounds=rounds, runs=runs, budget_s=budget_s, seed=seed)
     setup, timed = _time(chosen, data, frame_image, clock, progress)
     record = base_record(setup, seed)

@@ -93,7 +93,7 @@ class Subject:
         found, depth = None, None
         if labels in wanted:
             ways = [item[labels] for item in (fields, *others)]
-            found = decide(ways, self.contract, wanted[labels])
+            found = decide(ways, self.contract, wanted[labels], method=self.postprocess)
         if DEPTH in wanted:
             maps = [item[DEPTH] for item in (fields, *others)]
             mean = np.mean(maps, axis=0, dtype=np.float32)

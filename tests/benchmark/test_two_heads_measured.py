@@ -206,5 +206,12 @@ def test_what_does_not_fit_is_one_line(
     export(replace(source), labels, output_kind=OutputKind.LABELS)
     for option in (("--flip",), ("--protocol", "slide")):
         assert "returns labels" in refused("evaluate", labels, "--data", data, *option)
+    line = refused(
+        "evaluate", files["both"], "--data", data, "--flip", "--postprocess", "dense-torch"
+    )
+    assert "leave out --postprocess" in line
+    for option in ((), ("--data", data, "--latency-only")):
+        line = refused("benchmark", files["both"], *option, "--level", "image")
+        assert "only the latency is measured" in line
     line = refused("benchmark", files["both"], "--sizes", "64", "--flip")
     assert "leave out --flip" in line

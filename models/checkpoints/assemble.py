@@ -137,9 +137,9 @@ def contract_for(
         heads=tuple(head.name for head in spec.heads),
         **fields,
     )
-    height_px, width_px = contract.size_px
-    where = "usual for" if size else "assumed for"
-    if "size_px" not in said and "size_px" not in settings.contract:
+    if "size_px" not in {**said, **settings.contract}:
+        height_px, width_px = contract.size_px
+        where = "usual for" if size else "assumed for"
         notes += (f"input {height_px}x{width_px} is {where} {flavour.title}: --set size=HxW",)
     if "mean" not in said:
         why = "as stated" if settings.preset else f"the way of {flavour.title}"

@@ -45,18 +45,7 @@ def identify(
             what was seen and what was needed.
     """
     keys = sorted(keys)
-    wanted = None if prefix in (None, "") else f"{str(prefix).rstrip('.')}."
-    found = _candidates(keys, flavour)
-    if prefix is not None:
-        chosen = [match for match in found if match.prefix == (wanted or "")]
-        if not chosen and found:
-            raise InputError(
-                f"Expected a model under the prefix {prefix!r}, but {source} holds models under "
-                f"{_prefixes(found)}: correct --set prefix=."
-            )
-        found = chosen
-    elif len(found) > 1:
-        found = [m for m in found if not _AVERAGED.search(m.prefix.rstrip("."))] or found
+    found = _chosen(_candidates(keys, flavour), prefix, source)
     if not found:
         refuse(keys, source, flavour)
     if len(found) > 1:
@@ -66,6 +55,20 @@ def identify(
         )
     _require_known(found[0], keys, source)
     return found[0]
+
+
+def _chosen(found: list[Match], prefix: str | None, source: str) -> list[Match]:
+    """Return those under the stated prefix, or without the averaged copies where none is."""
+    if prefix is None:
+        return [m for m in found if not _AVERAGED.search(m.prefix.rstrip("."))] or found
+    wanted = f"{prefix.rstrip('.')}." if prefix else ""
+    chosen = [match for match in found if match.prefix == wanted]
+    if found and not chosen:
+        raise InputError(
+            f"Expected a model under the prefix {prefix!r}, but {source} holds models under "
+            f"{_prefixes(found)}: correct --set prefix=."
+        )
+    return chosen
 
 
 def remarks(match: Match, keys: Iterable[str]) -> tuple[str, ...]:

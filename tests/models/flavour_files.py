@@ -73,6 +73,14 @@ def tiny_tensors(name: str, classes: int = CLASSES, seed: int = 3, **options: An
     return flavour.write(tiny_state(flavour, spec, seed), spec)
 
 
+def same_tensors(left: Tensors, right: Tensors) -> bool:
+    """Say whether names, dtypes and bits are the same."""
+    same_names = left.keys() == right.keys()
+    return same_names and all(
+        left[key].dtype == right[key].dtype and torch.equal(left[key], right[key]) for key in left
+    )
+
+
 def write_flavour_file(
     folder: Path,
     name: str,

@@ -44,6 +44,7 @@ class ExportReport:
     passes: tuple[PassNote, ...]
     operators: dict[str, int]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def export(
@@ -93,7 +94,9 @@ def export(
         operators = finish_graph(temporary, contract, lineage)
     parity = verify(checkpoint.model, target, _checked_shapes(shape, dynamic), real)
     artifact = Artifact(target, "onnx", contract, lineage, sha256_file(target))
-    report = ExportReport(artifact, parity, passes, operators, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    notes = _notes(checkpoint.contract, contract)
+    report = ExportReport(artifact, parity, passes, operators, seconds, notes)
     if not parity.passed:
         raise CheckFailedError(
             f"Expected {target} to equal the checkpoint, but it {parity}: "
@@ -136,6 +139,17 @@ def _contract(
             f"{sized.size_px}: pass --size HEIGHTxWIDTH."
         )
     return replace(sized, input=input_kind, output=output_kind)
+
+
+def _notes(before: Contract, after: Contract) -> tuple[str, ...]:
+    """Say where the file returns something else than the checkpoint does."""
+    if before.output is OutputKind.LOGITS_FULL and after.output is OutputKind.LOGITS:
+        return (
+            "the checkpoint returns logits at full size, this file those at 1/4 they are made of: "
+            "labels at the input's size are the same, at other sizes a few pixels on edges differ; "
+            "--output logits-full keeps the checkpoint's",
+        )
+    return ()
 
 
 def _rewritten(model: SegFormer, fold: bool) -> tuple[SegFormer, tuple[PassNote, ...]]:

@@ -31,6 +31,7 @@ def print_export(report: ExportReport, console: Console, *, explain: bool = Fals
         ("operators", f"{sum(report.operators.values())}: "
                       + ", ".join(f"{name} {count}" for name, count in common)),
         ("passes", ", ".join(note.name for note in report.passes if note.changed) or "none"),
+        *(("note", line) for line in report.notes),
         *(("assumed", line) for line in report.artifact.lineage.assumptions),
         ("verdict", str(report.parity)),
     ]  # fmt: skip  # one fact per row

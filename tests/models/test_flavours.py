@@ -14,7 +14,7 @@ from segship.common.errors import InputError
 from segship.models.checkpoints.flavours import FLAVOURS, flavour_named
 from segship.models.checkpoints.hf_keys import SINCE_5_9
 from segship.models.segformer import SegFormer
-from segship.models.spec import Eps
+from segship.models.spec import HeadSpec, variant_spec
 from segship.tests.models.flavour_files import (
     Tensors,
     same_tensors,
@@ -26,7 +26,6 @@ from segship.tests.models.flavour_files import (
 FlavourFile = Callable[..., Path]
 Refused = Callable[..., None]
 NAMES = [flavour.name for flavour in FLAVOURS]
-ORIGINAL = Eps(1e-5, 1e-5, 1e-6, 1e-6)
 
 
 # --- both directions -------------------------------------------------------------------------
@@ -159,3 +158,44 @@ def test_zuppichinis_narrow_convolution_is_repeated() -> None:
     assert all(torch.equal(fc1[4 * row + part], fc1[4 * row]) for row in (0, 9) for part in (1, 3))
     assert not torch.equal(fc1[0], fc1[4])
     assert not read["encoder.stages.0.patch_embed.proj.bias"].any()
+
+
+# --- published sizes -------------------------------------------------------------------------
+
+
+def _sizes(name: str, variant: str, classes: int, head_width: int) -> tuple[int, int, int]:
+    """Keys, bytes and parameters of a state dict, without making its numbers."""
+    flavour = flavour_named(name)
+    heads = tuple(
+        HeadSpec(head, 1 if head == "depth" else classes, head_width) for head in flavour.head_names
+    )
+    spec = flavour.dress(replace(variant_spec(variant, classes), heads=heads))
+    with torch.device("meta"):
+        model = SegFormer(spec)
+    stored = flavour.write(dict(model.state_dict()), spec)
+    size = sum(tensor.numel() * tensor.itemsize for tensor in stored.values())
+    return len(stored), size, sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("variant", "head_width", "keys", "mib"),
+    [
+        ("B0", 256, 208, 14.19),
+        ("B1", 256, 208, 52.20),
+        ("B2", 768, 380, 104.38),
+        ("B3", 768, 644, 180.20),
+        ("B4", 768, 930, 244.18),
+        ("B5", 768, 1172, 322.76),
+    ],
+)
+def test_hub_files_have_the_published_number_of_keys(
+    variant: str, head_width: int, keys: int, mib: float
+) -> None:
+    counted, size, _ = _sizes("hf", variant, 19, head_width)
+    assert counted == keys and round(size / 2**20, 2) == mib
+
+
+def test_the_files_of_the_course_have_the_size_it_states() -> None:
+    assert round(_sizes("course", "B3", 3, 256)[1] / 2**20, 2) == 170.13
+    _, size, parameters = _sizes("segformer3d", "B3", 19, 256)
+    assert round(size / 2**20, 2) == 172.16 and round(parameters / 1e6, 2) == 45.13

@@ -12,13 +12,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..common.errors import CheckFailedError, InputError
+from ..common.errors import CheckFailedError
 from ..common.progress import track
 from ..data.dataset import Dataset
 from ..data.loader import Prepared, prefetch
 from ..data.palette import Palette
 from ..data.preprocess import preprocess
 from ..runtimes.labels import resize_nearest
+from .checks import refuse_missing_truth
 from .depth import DepthErrors, with_change
 from .examples import ExampleKeeper
 from .label_scores import LabelScores, without_comparison
@@ -113,6 +114,7 @@ class _Scores:
     ) -> None:
         self.count, self.images, self.name = len(subjects), 0, dataset.name
         self.data_notes = dataset.notes
+        refuse_missing_truth([item.contract for item in subjects], dataset)
         label = [i for i, item in enumerate(subjects) if labelling_head(item.contract)]
         deep = [i for i, item in enumerate(subjects) if DEPTH in item.contract.heads]
         self.notes = []
@@ -122,12 +124,6 @@ class _Scores:
             self.notes.append(f"Depth is left out: {self.name} has none.")
         self.labelling = label if dataset.has_labels else []
         self.depths = {i: DepthErrors() for i in deep if dataset.has_depth}
-        if not self.labelling and not self.depths:
-            missing = "labels" if label else "depth"
-            raise InputError(
-                f"Expected a data set with {missing}, which the models predict, but {self.name} "
-                "has none: give one that has."
-            )
         self.labels = _label_scores(subjects, self.labelling, dataset, palette, rule)
 
     def add(self, item: Prepared, labels: Map, depth: Map | None, seen: Sequence[Seen]) -> None:

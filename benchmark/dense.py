@@ -56,7 +56,7 @@ def _sigmoid(logits: Floats) -> NDArray[np.float64]:
 
 def softmax(logits: Floats) -> Floats:
     """Return the softmax over axis 0 of finite logits (K,H,W), float32."""
-    result = np.exp(logits - logits.max(axis=0))
+    result: Floats = np.exp(logits - logits.max(axis=0))
     result /= result.sum(axis=0)
     return result
 

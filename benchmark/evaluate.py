@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from ..common.errors import InputError
-from ..data.contract import OutputKind, ResizeRule
+from ..data.contract import ResizeRule
 from ..data.spec import open_dataset
 from ..runtimes.open import open_session
 from ..runtimes.session import Session
 from .accuracy import AccuracyRule, measure_accuracy
 from .assemble import Setup, base_record, with_accuracy
 from .candidate import Candidate, unique_names, with_defaults
+from .checks import refuse_unaveraged
 from .environment import read_environment
 from .opened import contract_at, static_batch
 from .protocol import label_space, stride_px
@@ -96,18 +96,7 @@ def open_subjects(
 def _subject(name: str, session: Session, item: Candidate, scoring: Scoring) -> Subject:
     size_px = scoring.crop_px or item.size_px
     contract = contract_at(session, size_px, static_batch(session))
-    if not scoring.sliding and not scoring.flip:
-        return Subject(name, session, contract, item.postprocess)
-    if contract.output is OutputKind.LABELS:
-        raise InputError(
-            f"Expected logits to average, but {name} returns labels: export it with "
-            "--output logits, or leave out --protocol slide and --flip."
-        )
-    if scoring.flip and item.postprocess != "sparse":
-        raise InputError(
-            f"Expected no post-processing of its own with a flip, but {name} has "
-            f"{item.postprocess}: probabilities are averaged; leave out --postprocess."
-        )
+    refuse_unaveraged(name, contract, item.postprocess, scoring)
     plan = None
     if scoring.sliding:
         plan = Slide(contract.size_px, stride_px(scoring, contract.size_px))

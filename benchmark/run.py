@@ -16,6 +16,7 @@ from ..data.spec import open_dataset
 from .accuracy import AccuracyRule, measure_accuracy
 from .assemble import Setup, base_record, with_accuracy, with_fresh, with_times
 from .candidate import Candidate, resolve_baseline, unique_names, with_defaults
+from .checks import refuse_missing_truth, refuse_unaveraged, refuse_unknown_classes
 from .environment import read_environment
 from .evaluate import evaluate, open_subjects
 from .latency import Latency, LatencyRule, measure_frames, measure_latency
@@ -92,13 +93,11 @@ def benchmark(
             raise InputError("Expected a data set, and accuracy only or latency only, not both.")
         shared: dict[str, Any] = {"limit": limit, "seed": seed, "examples": examples}
         return evaluate(chosen, data, scoring=scoring, progress=progress, **shared)
-    if scoring != WHOLE_IMAGE and (data is None or latency_only):
-        raise InputError(
-            "Expected a data set for a protocol of accuracy, but only the latency is measured: "
-            "add --data, or leave out --protocol, --flip, --at, --level and --exclude."
-        )
+    if data is None or latency_only:
+        _refuse_scoring(scoring)
     clock = LatencyRule(rounds=rounds, runs=runs, budget_s=budget_s, seed=seed)
-    setup, timed = _time(chosen, data, frame_image, clock, progress)
+    measured = None if latency_only else scoring
+    setup, timed = _time(chosen, data, frame_image, clock, progress, measured)
     record = base_record(setup, seed)
     record = with_times(record, timed.latencies, timed.frames, clock, timed.warnings)
     if starts > 0:
@@ -108,18 +107,29 @@ def benchmark(
     return _score(record, setup, setup.dataset, rule, progress)
 
 
+def _refuse_scoring(scoring: Scoring) -> None:
+    if scoring != WHOLE_IMAGE:
+        raise InputError(
+            "Expected a data set for a protocol of accuracy, but only the latency is measured: "
+            "add --data, or leave out --protocol, --flip, --at, --level and --exclude."
+        )
+
+
 def _time(
     chosen: Sequence[Candidate],
     data: str | None,
     frame_image: Path | None,
     rule: LatencyRule,
     progress: bool,
+    scoring: Scoring | None,
 ) -> tuple[Setup, _Timed]:
     """Open everything, so that what is wrong is said before minutes pass, then measure times."""
     environment, busy = read_environment(), busy_share()
     with ExitStack() as stack:
         turns = [open_turn(item, stack) for item in chosen]
         setup = _setup(turns, chosen, data, environment)
+        if setup.dataset is not None and scoring is not None:
+            _refuse_unfit(turns, setup, setup.dataset, scoring)
         frame = _frame_file(frame_image, setup.dataset)
         pids = [os.getpid(), *(turn.worker.pid for turn in turns)]
         start = read_clock(pids)
@@ -147,6 +157,16 @@ def _setup(
         data=data or "",
         dataset=dataset,
     )
+
+
+def _refuse_unfit(turns: Sequence[Turn], setup: Setup, dataset: Dataset, scoring: Scoring) -> None:
+    """Refuse now what the accuracy would refuse after the clocks."""
+    refuse_missing_truth(setup.contracts, dataset)
+    refuse_unknown_classes(setup.contracts, dataset, scoring)
+    for turn, item in zip(turns, setup.candidates, strict=True):
+        refuse_unaveraged(item.name, turn.contract, item.postprocess, scoring)
+        if scoring.crop_px:
+            turn.at(scoring.crop_px, item.batch)
 
 
 def _score(

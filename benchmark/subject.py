@@ -96,8 +96,8 @@ class Subject:
             found = decide(ways, self.contract, wanted[labels], method=self.postprocess)
         if DEPTH in wanted:
             maps = [item[DEPTH] for item in (fields, *others)]
-            mean = np.mean(maps, axis=0, dtype=np.float32)
-            depth = resize_bilinear(mean, wanted[DEPTH], self.contract.align_corners)[0]
+            mean = np.stack(maps).mean(axis=0, dtype=np.float32)
+            depth = resize_bilinear(np.asarray(mean), wanted[DEPTH], self.contract.align_corners)[0]
         return Seen(found, depth)
 
     def _fields(self, pixels: Array, wanted: Mapping[str, Size]) -> Fields:
@@ -107,15 +107,15 @@ class Subject:
             fields = {head: self._field(head, outputs[head], wanted[head])[0] for head in wanted}
             # copies: an output may be the runtime's own buffer, and the mirrored image follows
             return {head: np.array(field) for head, field in fields.items()}
-        batch = self.session.input.shape[0]
+        first = self.session.input.shape[0]
+        batch = first if isinstance(first, int) else None
         crop_px = self.slide.crop_px
 
         def of_windows(windows: Array) -> Fields:
             outputs = self.session.run(windows)
             return {head: self._field(head, outputs[head], crop_px) for head in wanted}
 
-        free = not isinstance(batch, int)
-        return slide(pixels, self.slide, self.contract, None if free else batch, of_windows)
+        return slide(pixels, self.slide, self.contract, batch, of_windows)
 
     def _field(self, head: str, output: Array, size_px: Size) -> NDArray[np.float32]:
         """Return an output as float32 (n,C,*size_px): logits, or depth in the data's unit."""

@@ -187,8 +187,10 @@ def _figures(item: Measurement, baseline: Measurement | None) -> Iterator[KeyFig
     if item.accuracy:
         yield _accuracy_figure(item.accuracy.drop, item.accuracy.miou, against)
     if item.depth:
-        before = against.depth if baseline else None
-        detail = f"baseline {depth_value(before.abs_rel)}" if before else "of this measurement"
+        reference = against.depth if baseline else None
+        detail = (
+            f"baseline {depth_value(reference.abs_rel)}" if reference else "of this measurement"
+        )
         yield KeyFigure("AbsRel of depth", depth_value(item.depth.abs_rel), detail)
     if item.memory:
         value = f"{mebibytes(item.memory.peak_mib)} MiB"

@@ -210,8 +210,13 @@ def test_what_does_not_fit_is_one_line(
         "evaluate", files["both"], "--data", data, "--flip", "--postprocess", "dense-torch"
     )
     assert "leave out --postprocess" in line
-    for option in ((), ("--data", data, "--latency-only")):
-        line = refused("benchmark", files["both"], *option, "--level", "image")
+    for options in ((), ("--data", data, "--latency-only")):
+        line = refused("benchmark", files["both"], *options, "--level", "image")
         assert "only the latency is measured" in line
+    early = ("benchmark", files["both"], "--data", data)  # before minutes of measuring
+    assert "class_0" in refused(*early, "--exclude", "sky")
+    line = refused(*early, "--protocol", "slide", "--crop", "64")
+    assert "static at batch 1 of 48x96" in line
+    assert "data set with depth" in refused("benchmark", files["depth"], "--data", "scenes:1")
     line = refused("benchmark", files["both"], "--sizes", "64", "--flip")
     assert "leave out --flip" in line

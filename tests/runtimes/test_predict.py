@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,19 @@ def test_wrong_input_is_one_line_and_writes_nothing(static_onnx: Path, tmp_path:
         predict(static_onnx, tmp_path / "whole.jpg", broken)
     with pytest.raises(InputError, match="Cannot make the folder"):
         predict(static_onnx, tmp_path / "whole.jpg", broken / "inside", threads=1)
+
+
+def test_a_checkpoint_with_depth_gives_depth_too(
+    flavour_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    """In torch, where the model itself returns both heads at full size."""
+    source = flavour_file("segformer3d")
+    (item,) = predict(source, _photo(tmp_path / "a.jpg"), tmp_path / "out", threads=1)
+    assert item.depth and item.depth_values and item.files[2:] == (item.depth, item.depth_values)
+    values = np.load(item.depth_values, allow_pickle=False)
+    assert values.shape == (50, 70) and values.dtype == np.float32
+    assert 0 <= values.min() < values.max()
+    taken = _photo(tmp_path / "photos_depth.png")
+    taken.rename(tmp_path / "a_depth.png")
+    with pytest.raises(InputError, match=r"a_depth\.png is an input"):
+        predict(source, tmp_path, tmp_path, threads=1)

@@ -12,6 +12,7 @@ from ..runtimes.artifact import PassNote
 
 if TYPE_CHECKING:
     from ..models.checkpoints.settings import Settings
+    from ..models.spec import HeadSpec, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class PartCount:
 class Inspection:
     """The answer of `segship inspect`; `gmacs` and `parts` are per image of `size_px`.
 
-    `heads` holds one line per decode head, `passes` what was done to an exported graph.
+    `heads` holds one line per decode head, `network` what the tensors do not say (LayerNorm eps
+    per site, attention heads, size of the output), `passes` what was done to an exported graph.
     """
 
     source: str
@@ -40,6 +42,7 @@ class Inspection:
     gmacs: float | None
     parts: tuple[PartCount, ...]
     heads: tuple[str, ...]
+    network: tuple[str, ...]
     contract: Contract
     passes: tuple[PassNote, ...]
     licence_note: str
@@ -90,10 +93,8 @@ def _inspect_checkpoint(
         parameters=cost.parameters,
         gmacs=cost.gmacs,
         parts=tuple(PartCount(part.name, part.parameters, part.gmacs) for part in cost.parts),
-        heads=tuple(
-            f"{head.name}: {head.kind.value}, width {head.width}, {head.classes} channels"
-            for head in spec.heads
-        ),
+        heads=tuple(map(_head_words, spec.heads)),
+        network=_network_words(spec),
         contract=checkpoint.contract,
         passes=(),
         licence_note=spec.provenance.licence_note,
@@ -122,8 +123,35 @@ def _inspect_onnx(
         gmacs=cost.gmacs,
         parts=(),
         heads=artifact.contract.heads,
+        network=(),
         contract=artifact.contract,
         passes=lineage.passes,
         licence_note=lineage.licence_note,
         notes=lineage.assumptions,
+    )
+
+
+def _head_words(head: HeadSpec) -> str:
+    """Return kind, width, channels and what is unusual about a head."""
+    unusual = {
+        "align_corners": head.align_corners,
+        "bias in the fuse": head.fuse_bias,
+        "BatchNorm after the ReLU": head.norm_after_relu,
+    }
+    words = [f"width {head.width}", f"{head.classes} channels"]
+    words += [name for name, there in unusual.items() if there]
+    return f"{head.name}: {head.kind.value}, {', '.join(words)}"
+
+
+def _network_words(spec: ModelSpec) -> tuple[str, ...]:
+    """Return what no tensor of a checkpoint says; --set changes each of them."""
+    eps = spec.eps
+    sites = f"patch {eps.patch:g}, sr {eps.sr:g}, block {eps.block:g}, stage {eps.stage:g}"
+    corners = "on" if spec.output_align_corners else "off"
+    counts = ", ".join(map(str, spec.attention_heads))
+    size = "the input's size" if spec.output_stride == 1 else "a quarter of the input"
+    return (
+        f"LayerNorm eps {sites}",
+        f"attention heads {counts}",
+        f"output at {size}, align_corners {corners}",
     )

@@ -38,6 +38,7 @@ def _model_facts(found: Inspection) -> Sequence[tuple[str, str]]:
         ("parameters", f"{found.parameters:,} ({weights_mib:.1f} MiB in FP32)"),
         ("GMACs", gmacs),
         ("heads", "; ".join(found.heads)),
+        *((("network", "; ".join(found.network)),) if found.network else ()),
         ("sha256", found.sha256),
     )
 
@@ -61,7 +62,15 @@ def _contract_facts(contract: Contract) -> Sequence[tuple[str, str]]:
                       f"std {' '.join(numbers[3:])}"),
         ("output", contract.output.value
                    + (", align_corners" if contract.align_corners else "")),
+        *_depth_fact(contract),
     )  # fmt: skip  # one fact per row reads better than the formatter's ladder
+
+
+def _depth_fact(contract: Contract) -> Iterable[tuple[str, str]]:
+    if "depth" in contract.heads:
+        low, high = contract.depth_range
+        sign = ", without its sign" if contract.depth_abs else ""
+        yield "depth", f"output / {contract.depth_scale:g}{sign}, drawn from {low:g} to {high:g}"
 
 
 def _notes(found: Inspection) -> Iterable[tuple[str, str]]:

@@ -23,7 +23,7 @@ from .checks import refuse_missing_truth
 from .depth import DepthErrors, with_change
 from .examples import ExampleKeeper
 from .label_scores import LabelScores, without_comparison
-from .opened import DEPTH, labelling_head
+from .opened import DEPTH, label_names, labelling_head
 from .record import Accuracy, DepthAccuracy, Example
 from .scoring import WHOLE_IMAGE, Scoring
 from .subject import Seen, Subject
@@ -183,7 +183,7 @@ def _label_scores(
     if not chosen:
         return None
     first = subjects[chosen[0]].contract
-    names = dataset.classes or first.classes
+    names = dataset.classes or label_names(first)
     return LabelScores(
         [subjects[index].name for index in chosen],
         first.num_classes,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..common.errors import InputError
 from ..data.contract import Contract, OutputKind
 from ..data.dataset import Dataset
-from .opened import DEPTH, labelling_head
+from .opened import DEPTH, label_names, labelling_head
 from .scoring import Scoring
 
 
@@ -56,5 +56,5 @@ def refuse_unknown_classes(
         InputError: as said.
     """
     for contract in filter(labelling_head, contracts):
-        scoring.excluded(dataset.classes or contract.classes, contract.num_classes)
+        scoring.excluded(dataset.classes or label_names(contract), contract.num_classes)
         return

@@ -64,5 +64,18 @@ def labelling_head(contract: Contract) -> str:
     return "segmentation" if "segmentation" in heads else next(iter(heads), "")
 
 
+def label_names(contract: Contract) -> tuple[str, ...]:
+    """Return the names of the labels a prediction holds, () where nobody stated them.
+
+    One class with a threshold has a background before it.
+
+    >>> label_names(Contract(classes=("nail",), threshold=0.5))
+    ('background', 'nail')
+    """
+    if contract.threshold is not None and len(contract.classes) == 1:
+        return ("background", *contract.classes)
+    return contract.classes
+
+
 def _words(shape: tuple[int | str, ...]) -> str:
     return f"batch {shape[0]} of {shape[2]}x{shape[3]}" if len(shape) == 4 else str(shape)

@@ -14,7 +14,7 @@ from ..data.dataset import Dataset
 from ..data.palette import Palette, default_palette
 from .bootstrap import CONFIDENCE
 from .depth import FLOOR
-from .opened import labelling_head
+from .opened import label_names, labelling_head
 from .scoring import Scoring
 
 _DEPTH_WORDS = (
@@ -50,21 +50,23 @@ def label_space(contracts: Sequence[Contract], dataset: Dataset | None) -> Label
             f"Expected one number of classes, but got {sorted(counts)} of the candidates"
             f"{of_data}: give a data set with the model's classes, or a label map."
         )
-    classes = (dataset.classes if dataset else ()) or contracts[0].classes
+    count = contracts[0].num_classes
+    classes = (dataset.classes if dataset else ()) or label_names(contracts[0])
     palette = (dataset.palette if dataset else ()) or contracts[0].palette
-    return LabelSpace(classes, palette or default_palette(contracts[0].num_classes))
+    return LabelSpace(classes, palette if len(palette) == count else default_palette(count))
 
 
 def class_warnings(contracts: Iterable[Contract], classes: tuple[str, ...]) -> tuple[str, ...]:
     """Return a warning where a candidate calls its classes otherwise than the data set."""
     wanted = [name.casefold() for name in classes]
     for contract in contracts:
-        names = [name.casefold() for name in contract.classes]
+        given = label_names(contract)
+        names = [name.casefold() for name in given]
         if names and wanted and names != wanted and not all(map(_generic, names)):
             pairs = enumerate(zip(names, wanted, strict=True))  # label_space refused other lengths
             index = next(number for number, (ours, theirs) in pairs if ours != theirs)
             return (
-                f"Class {index} is {contract.classes[index]!r} in the model and "
+                f"Class {index} is {given[index]!r} in the model and "
                 f"{classes[index]!r} in the data set: check that the labels mean the same.",
             )
     return ()

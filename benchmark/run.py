@@ -27,6 +27,11 @@ from .record import Environment, Frame, Record
 from .scoring import WHOLE_IMAGE, Scoring
 from .turn import Turn, open_turn
 
+_SEVERAL_RUNS = (
+    "The accuracy took several runs per image (windows or a mirrored image); the times are those "
+    "of one run, and of whole frames without either."
+)
+
 
 @dataclass(frozen=True)
 class _Timed:
@@ -177,7 +182,10 @@ def _score(
         result = measure_accuracy(
             subjects, dataset, palette=setup.space.palette, rule=rule, progress=progress
         )
-    return with_accuracy(record, subjects[0].contract, result, rule)
+    scored = with_accuracy(record, subjects[0].contract, result, rule)
+    if not (rule.scoring.sliding or rule.scoring.flip):
+        return scored
+    return replace(scored, warnings=(*scored.warnings, _SEVERAL_RUNS))
 
 
 def _frame_file(path: Path | None, dataset: Dataset | None) -> tuple[str, bytes] | None:

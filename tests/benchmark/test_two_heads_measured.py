@@ -174,9 +174,10 @@ def test_frames_of_both_heads_and_of_depth_alone_are_timed(
     files: dict[str, Path], folder: Path, tmp_path: Path
 ) -> None:
     paths = (files["both"], files["depth"])
-    clock = ("--rounds", 2, "--starts", 0, "--json", tmp_path / "r.json")
+    clock = ("--rounds", 2, "--starts", 0, "--flip", "--json", tmp_path / "r.json")
     record = run("benchmark", *paths, "--data", f"segformer3d:{folder}@val", *clock)
     assert all(item.frame and item.latency and item.depth for item in record.measurements)
+    assert any("several runs per image" in warning for warning in record.warnings)
 
 
 def refused(*arguments: object) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from segship.benchmark.dense import decide
@@ -191,6 +193,17 @@ def test_flip_refuses_an_overflow() -> None:
     ways = [np.full((5, 1, 1), value, np.float32) for value in (0, np.nan)]
     with pytest.raises(InputError, match="overflowed"):
         decide(ways, contract_of(), (1, 1))
+
+
+@settings(deadline=None, max_examples=200)
+@given(size=st.integers(1, 400), crop=st.integers(1, 90), step=st.floats(0.02, 1))
+def test_windows_lie_inside_and_cover_every_pixel(size: int, crop: int, step: float) -> None:
+    crop = min(crop, size)
+    stride = max(1, int(step * crop))
+    starts = [x for _, x in Slide((1, crop), (1, stride)).corners((1, size))]
+    published = max(size - crop + stride - 1, 0) // stride + 1
+    assert starts == [min(n * stride, size - crop) for n in range(published)]
+    assert {pixel for start in starts for pixel in range(start, start + crop)} == set(range(size))
 
 
 @pytest.mark.parametrize("stride", [(0, 4), (33, 48)])

@@ -72,7 +72,9 @@ class FolderDataset(FileDataset):
         self.ignored = stated.ignored
         self.extra_files = (stated.path,)
         if stated.palette:
-            self.key = ColourKey(stated.palette, self.ignore_index, stated.ignore_unlisted)
+            self.key = ColourKey(
+                stated.palette, self.ignore_index, stated.ignore_unlisted, stated.unlisted_label
+            )
 
     def _is_binary(self, stated: PaletteFile | None, contract: Contract | None) -> bool:
         """Say whether 255 means foreground: at most two classes and no mask with another value.

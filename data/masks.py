@@ -28,11 +28,15 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 @dataclass(frozen=True)
 class ColourKey:
-    """Which colour means which label; a colour it does not list is refused or ignored."""
+    """Which colour means which label.
+
+    A colour it does not list is refused, or ignored, or means `unlisted_label`.
+    """
 
     palette: Palette
     ignore_index: int = 255
     ignore_unlisted: bool = False
+    unlisted_label: int | None = None
 
     def labels(self, colours: NDArray[np.uint8], file: Path) -> Labels:
         """Return the labels of a colour mask (H,W,3).
@@ -51,9 +55,10 @@ class ColourKey:
         small = max(len(listed) - 1, self.ignore_index) < 256
         labels: Labels = found.astype(np.uint8 if small else np.int32)
         if unlisted.any():
-            if not self.ignore_unlisted:
+            if not self.ignore_unlisted and self.unlisted_label is None:
                 raise _unlisted_colour(colours, unlisted, file)
-            labels[unlisted] = self.ignore_index
+            label = self.unlisted_label
+            labels[unlisted] = self.ignore_index if label is None else label
         return labels
 
     def _refuse_repeated(self) -> None:

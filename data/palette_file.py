@@ -28,8 +28,9 @@ class PaletteFile:
     classes: tuple[str, ...]
     palette: Palette
     ignore_index: int | None
-    ignore_unlisted: bool
+    ignore_unlisted: bool  # else refused, unless `unlisted_label` says what they are
     ignored: tuple[int, ...] = ()
+    unlisted_label: int | None = None
 
 
 def find_palette_file(*folders: Path) -> PaletteFile | None:
@@ -45,7 +46,7 @@ def read_palette_file(path: Path) -> PaletteFile:
     """Read `{"classes": [...], "palette": [[r,g,b], ...], "ignore_index": 255}`.
 
     "ignore_index" may be a list: [19, 255]. "unlisted": "ignore" makes pixels of other colours
-    ignored ones; all keys are optional, but
+    ignored ones, "unlisted": 0 gives them label 0 (as TAO does); all keys are optional, but
     classes or palette must be there. Other keys are left to whoever wrote them.
 
     Raises:
@@ -65,9 +66,11 @@ def read_palette_file(path: Path) -> PaletteFile:
         raise _wrong(path, f"it lists {len(classes)} classes and {len(palette)} colours")
     ignore, ignored = _ignored(path, values.get("ignore_index"))
     unlisted = values.get("unlisted", "refuse")
-    if unlisted not in ("refuse", "ignore"):
-        raise _wrong(path, f'"unlisted" is {unlisted!r}, neither "refuse" nor "ignore"')
-    return PaletteFile(path, tuple(classes), palette, ignore, unlisted == "ignore", ignored)
+    label = unlisted if type(unlisted) is int and 0 <= unlisted < len(classes) else None
+    if label is None and unlisted not in ("refuse", "ignore"):
+        raise _wrong(path, f'"unlisted" is {unlisted!r}, neither "refuse" nor "ignore" nor a label')
+    ignoring = unlisted == "ignore"
+    return PaletteFile(path, tuple(classes), palette, ignore, ignoring, ignored, label)
 
 
 def named_classes(

@@ -204,6 +204,16 @@ def test_an_unlisted_colour_can_be_ignored(write_pair: Callable[..., Path]) -> N
     assert dataset.ignore_index == 77
 
 
+def test_an_unlisted_colour_can_be_a_class(write_pair: Callable[..., Path]) -> None:
+    mask = paint(np.array([[0, 1, 2]]), KEY["palette"])
+    mask[0, 1] = (1, 2, 3)
+    root = write_pair("a", mask)
+    write_key(root, unlisted=1)
+    assert open_dataset(f"folder:{root}").sample(0).labels.tolist() == [[0, 1, 2]]
+    write_key(root, unlisted=0)  # TAO's rule
+    assert open_dataset(f"folder:{root}").sample(0).labels.tolist() == [[0, 0, 2]]
+
+
 def test_colour_masks_without_a_palette_file_are_refused(write_pair: Callable[..., Path]) -> None:
     root = write_pair("street", paint(np.array([[0, 1]]), KEY["palette"]))
     with pytest.raises(InputError) as caught:
@@ -380,6 +390,7 @@ def test_reduced_labels_follow_the_contract(write_pair: Callable[..., Path]) -> 
         ('{"palette": 3}', "no list of colours"),
         ('{"classes": ["a"], "ignore_index": -1}', "no label"),
         ('{"classes": ["a"], "unlisted": "drop"}', "neither"),
+        ('{"classes": ["a"], "unlisted": 1}', "nor a label"),
     ],
 )
 def test_a_wrong_palette_file_is_refused(

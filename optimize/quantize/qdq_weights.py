@@ -1,0 +1,102 @@
+"""Weights and biases of quantized nodes: int8 per output channel, symmetric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...calibration.weights import weight_scales
+from ...common.errors import InputError
+from .plan import QuantForm
+from .view import GraphView, attribute
+from .writing import SMALLEST_SCALE, Writing
+
+if TYPE_CHECKING:
+    import onnx
+
+_LARGEST_BIAS = 2**31 - 1
+
+
+def write_weight(
+    writing: Writing, view: GraphView, form: QuantForm, node: onnx.NodeProto, weight: str
+) -> NDArray[np.float32]:
+    """Quantize the constant `weight` of `node` and return its steps: () or (output channels,)."""
+    from onnx import helper
+
+    values, axis = _finite(view, node, weight), output_axis(node)
+    step = weight_scales(values, axis) if form.per_channel else _one_scale(values)
+    stem = f"{weight}_axis{axis}" if form.per_channel else weight
+    extra = {"axis": axis} if form.per_channel else {}
+    known = f"{stem}_scale" in writing.constants
+    scale = writing.keep(f"{stem}_scale", step)
+    zero = writing.keep(f"{stem}_zero_point", np.zeros(step.shape, np.int8))
+    made, quantized = [], f"{stem}_quantized"
+    if form.stored == "float32":
+        inputs, name = [weight, scale, zero], f"{stem}_QuantizeLinear"
+        made.append(helper.make_node("QuantizeLinear", inputs, [quantized], name=name, **extra))
+    elif not known:
+        writing.keep(quantized, rounded(values, step, axis))
+    output = f"{stem}_dequantized"
+    inputs, name = [quantized, scale, zero], f"{stem}_DequantizeLinear"
+    made.append(helper.make_node("DequantizeLinear", inputs, [output], name=name, **extra))
+    if not known:
+        writing.before.setdefault(node.name, []).extend(made)
+    writing.renamed[(node.name, list(node.input).index(weight))] = output
+    return step
+
+
+def write_bias(
+    writing: Writing,
+    view: GraphView,
+    node: onnx.NodeProto,
+    weight_step: NDArray[np.float32],
+    input_step: NDArray[np.float32],
+) -> None:
+    """Store the bias of a convolution as int32 in the unit of its products, if it has one."""
+    from onnx import helper
+
+    bias = view.array(node.input[2]) if len(node.input) > 2 else None
+    if bias is None:
+        return
+    step = np.maximum(weight_step * input_step, SMALLEST_SCALE).astype(np.float32)
+    whole = np.clip(np.rint(bias / step.astype(np.float64)), -_LARGEST_BIAS, _LARGEST_BIAS)
+    stem = f"{node.name}_bias"
+    names = [
+        writing.keep(f"{stem}_quantized", whole.astype(np.int32)),
+        writing.keep(f"{stem}_scale", step),
+    ]
+    output, name = f"{stem}_dequantized", f"{stem}_DequantizeLinear"
+    extra = {"axis": 0} if step.ndim else {}
+    made = helper.make_node("DequantizeLinear", names, [output], name=name, **extra)
+    writing.before.setdefault(node.name, []).append(made)
+    writing.renamed[(node.name, 2)] = output
+
+
+def rounded(values: NDArray[np.float32], step: NDArray[np.float32], axis: int) -> NDArray[np.int8]:
+    """Return `values` in int8, -127 … 127, rounded half to even as QuantizeLinear does."""
+    shape = [-1 if index == axis and step.ndim else 1 for index in range(values.ndim)]
+    return np.clip(np.rint(values / step.reshape(shape)), -127, 127).astype(np.int8)
+
+
+def output_axis(node: onnx.NodeProto) -> int:
+    """Return the axis of the weight that counts output channels."""
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "Gemm":
+        return 0 if attribute(node, "transB", 0) else 1
+    return 1  # MatMul (in,out) and ConvTranspose (in,out,…)
+
+
+def _finite(view: GraphView, node: onnx.NodeProto, weight: str) -> NDArray[np.float32]:
+    found = view.array(weight)
+    if found is None or not np.isfinite(found).all():
+        raise InputError(
+            f"Expected finite weights of {node.name}, but got others: check the checkpoint."
+        )
+    return found.astype(np.float32)
+
+
+def _one_scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.array(weight_scales(values.reshape(1, -1), 0)[0])

@@ -49,6 +49,7 @@ class FolderDataset(FileDataset):
             self._follow(stated)
         elif contract:
             self.classes, self.palette, self.ignore_index = named_classes(None, contract)
+        self.mapped = bool(contract and contract.label_map)
         self.reduce = bool(contract and contract.reduce_labels)
         self.binary = self._is_binary(stated, contract)
         if self.binary:
@@ -85,7 +86,7 @@ class FolderDataset(FileDataset):
         count = contract.num_classes if contract and not stated else len(self.classes)
         if count > 2 or (stated and stated.ignore_index == 255) or self.reduce:
             return False
-        if contract and contract.label_map:  # it says what 255 means
+        if self.mapped:  # the map says what 255 means
             return False
         has_255 = False
         for file in (pair.mask for pair in self.pairs if pair.mask):
@@ -104,7 +105,7 @@ class FolderDataset(FileDataset):
             )
         if self.reduce:
             notes.append("labels are reduced as the model's preprocessor says: 0 is ignored, 1 → 0")
-        if not self.classes:
+        if not self.classes and not self.mapped:
             notes.append(
                 "neither the folder nor the model names classes: no label range is checked"
             )

@@ -110,3 +110,15 @@ def test_one_class_with_a_threshold_has_a_background_before_it() -> None:
     assert class_warnings([contract], ("Background", "nail")) == ()
     (warning,) = class_warnings([contract], ("background", "hand"))
     assert "Class 1 is 'nail' in the model and 'hand'" in warning
+
+
+def test_a_record_says_how_the_data_set_read_its_labels(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros(SIZE, np.uint8)).save(tmp_path / folder / "a.png")
+    contract = contract_of(label_map=((0, 1),))
+    subject = Subject("x", FunctionSession(predicted_from_red, contract), contract)
+    dataset = open_dataset(f"folder:{tmp_path}", contract=contract)
+    found = measure_accuracy([subject], dataset, palette=((0, 0, 0),) * 4, progress=False)
+    assert found.data_notes == dataset.notes
+    assert any("label map" in note for note in found.data_notes)

@@ -65,7 +65,7 @@ def test_several_values_are_ignored_as_one() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])
 def test_mapping_equals_a_plain_dictionary(dtype: type) -> None:
     rng = np.random.default_rng(3)
-    labels = rng.integers(0, 256, (40, 50)).astype(dtype)
+    labels: np.ndarray = rng.integers(0, 256, (40, 50)).astype(dtype)
     pairs = [(int(old), new) for new, old in enumerate(rng.permutation(256)[:90])]
     known = dict(pairs)
     expected = [[known.get(int(value), 255) for value in line] for line in labels]
@@ -87,7 +87,7 @@ def test_labels_above_255_are_kept_apart() -> None:
         ([(1, 70000)], "got 1: 70000"),
     ],
 )
-def test_a_map_that_says_two_things_is_refused(pairs: list, reason: str) -> None:
+def test_a_map_that_says_two_things_is_refused(pairs: list[tuple[int, int]], reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
         map_labels(RAW, pairs, 255)
     assert "\n" not in str(caught.value)

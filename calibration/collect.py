@@ -72,10 +72,10 @@ def collect_ranges(
         item.name: make_observer(method, item.name, percentile=percentile) for item in watched
     }
     del graph
-    seen = []
+    seen: list[bytes] = []
     stream = track(images, "calibration") if progress else images
     for pixels in stream:
-        digest = hashlib.sha256(np.ascontiguousarray(pixels)).digest()
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
         for session in sessions:
             session.observe(pixels, digest, observers, len(seen))
         seen.append(digest)

@@ -109,7 +109,7 @@ def find_twins(ours: Sequence[Fingerprint], theirs: Sequence[Fingerprint]) -> tu
 def _distances(looks: NDArray[np.uint8], look: bytes) -> NDArray[np.int64]:
     """Return the Hamming distances of one hash to many (N,)."""
     differing = looks ^ np.frombuffer(look, np.uint8)
-    return np.unpackbits(differing, axis=1).sum(axis=1, dtype=np.int64)
+    return np.asarray(np.unpackbits(differing, axis=1).sum(axis=1), np.int64)
 
 
 def _read(dataset: Dataset, index: int) -> Fingerprint:

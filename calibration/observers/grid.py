@@ -50,7 +50,7 @@ class ErrorPower:
         """Return the mean squared error of quantizing on the grid of [low, high]."""
         step, first, last = grid(low, high, symmetric=symmetric, bits=bits)
         levels = np.arange(first, last + 1) * step
-        edges = self._bins((np.arange(first, last) + 0.5) * step)
+        edges = self._bins(np.asarray((np.arange(first, last) + 0.5) * step, np.float64))
         if step < self._width:  # the levels within a bin are all used: a step's own error
             clipped = self._clipped(levels[0], levels[-1])
             return (clipped[0] + (self.total - clipped[1]) * step**2 / 12) / self.total

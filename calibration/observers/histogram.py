@@ -39,7 +39,7 @@ class Histogram:
     @property
     def centres(self) -> NDArray[np.float64]:
         """The middle of every bin, ascending (2·SIDE,) float64."""
-        return (np.arange(-SIDE, SIDE) + 0.5) * self.width
+        return np.asarray((np.arange(-SIDE, SIDE) + 0.5) * self.width, np.float64)
 
     def add(self, values: NDArray[np.float32], peak: float) -> None:
         """Count finite `values`, none of which is above `peak` in magnitude."""

@@ -30,13 +30,14 @@ class Percentile(Observer):
     def _threshold(self, bits: int) -> float:  # noqa: ARG002 - the same for every width
         if self.share == 1:
             return self.peak
-        edges = np.arange(SIDE + 1) * self.histogram.width
+        edges = np.linspace(0, SIDE * self.histogram.width, SIDE + 1)
         return _quantile(self.histogram.folded(), edges, self.share)
 
     def _limits(self, bits: int) -> tuple[float, float]:  # noqa: ARG002 - as above
         if self.share == 1:
             return self.minimum, self.maximum
-        edges = np.arange(-SIDE, SIDE + 1) * self.histogram.width
+        edge = SIDE * self.histogram.width
+        edges = np.linspace(-edge, edge, 2 * SIDE + 1)
         tail = (1 - self.share) / 2
         counts = self.histogram.counts
         low, high = (_quantile(counts, edges, share) for share in (tail, 1 - tail))

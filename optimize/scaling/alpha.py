@@ -8,8 +8,9 @@ unless another is better by `LEAST_GAIN_DB`: a scale that helps nothing is not m
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...models.segformer import Attention, SegFormer
-from .fake_quant import fake_quantize, fake_quantize_weight
+from .fake_quant import fake_quantize, fake_quantize_weight, run_images
 from .seams import Seam, Slot, find_seams
-from .smooth import activation_maxima, smooth_divisor
+from .smooth import SmoothScaling, activation_maxima, smooth_divisor
 
 ALPHAS = (0.3, 0.5, 0.7, 0.85, 1.0)
 LEAST_GAIN_DB = 0.5
@@ -58,22 +59,37 @@ class _Site:
 def choose_alpha(
     model: SegFormer,
     maxima: Mapping[str, Tensor],
-    images: Iterable[NDArray[Any]],
+    images: Sequence[NDArray[Any]],
     *,
     alphas: Sequence[float] = ALPHAS,
 ) -> dict[str, AlphaChoice]:
     """Return the best alpha per site for `SmoothScaling(maxima, alphas=…)`.
 
-    `images` are (B,3,H,W) float32 as the network reads them; a few suffice. `maxima` are max |x|
-    per channel (C) of this model's sites. Nothing is kept of an image but sums.
+    `images` are (B,3,H,W) float32 as the network reads them; a few suffice, each is run twice:
+    the sites behind a LayerNorm are judged with the scales of the others in place. `maxima` are
+    max |x| per channel (C) of this model's sites.
     """
-    sites = [site for seam in find_seams(model)[0] if (site := _site(seam, maxima, alphas))]
+    choices = _judge(model, maxima, images, alphas, normed=False)
+    alone: dict[str, float | None] = dict.fromkeys(maxima)
+    settled = alone | {site: choice.alpha for site, choice in choices.items()}
+    scaled = SmoothScaling(maxima, alphas=settled).run(copy.deepcopy(model)).model
+    return choices | _judge(scaled, maxima, images, alphas, normed=True)
+
+
+def _judge(
+    model: SegFormer,
+    maxima: Mapping[str, Tensor],
+    images: Sequence[NDArray[Any]],
+    alphas: Sequence[float],
+    *,
+    normed: bool,
+) -> dict[str, AlphaChoice]:
+    seams = [seam for seam in find_seams(model)[0] if seam.normed == normed]
+    sites = [site for seam in seams if (site := _site(seam, maxima, alphas))]
     modules = dict(model.named_modules())
     handles = [handle for site in sites for handle in _watch(site, modules)]
     try:
-        with torch.inference_mode():
-            for pixels in images:
-                model(torch.from_numpy(pixels))
+        run_images(model, images)
     finally:
         for handle in handles:
             handle.remove()

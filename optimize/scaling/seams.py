@@ -75,6 +75,11 @@ class Seam:
     after_relu: bool = False  # the BatchNorm reads a ReLU's output
 
     @property
+    def normed(self) -> bool:
+        """True behind a LayerNorm."""
+        return isinstance(self.above[0].module, nn.LayerNorm)
+
+    @property
     def depthwise(self) -> bool:
         """True when every consumer has a quantization scale of its own for each channel."""
         return bool(self.consumers) and all(slot.dim == 0 for slot in self.consumers)

@@ -9,7 +9,7 @@ and k the "weight" is the other activation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class SmoothScaling:
         """Scale in place."""
         seams, skipped = find_seams(model)
         changed, notes = 0, list(skipped)
-        for seam in seams:
+        for seam in in_order(seams):
             known = activation_maxima(seam, self.maxima)
             alpha = self.alphas.get(seam.name, self.alpha)
             if known is None or alpha is None:
@@ -70,6 +70,15 @@ class SmoothScaling:
             notes.append(describe(seam, known, divisor))
             changed += 1
         return PassResult(model, changed, tuple(notes))
+
+
+def in_order(seams: Iterable[Seam]) -> list[Seam]:
+    """Put the seams behind a LayerNorm last.
+
+    The weights they reach have rows that other seams scale (those of v for v → proj): settled
+    first, no outlier of a row decides about the columns.
+    """
+    return sorted(seams, key=lambda seam: seam.normed)
 
 
 def refuse_bad_maxima(maxima: Mapping[str, Tensor]) -> None:

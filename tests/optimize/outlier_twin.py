@@ -107,7 +107,9 @@ def _sites(model: SegFormer) -> list[tuple[str, str, tuple[str, ...]]]:
         made_by = "branch_bn" if head.branch_relu else "project"
         for stage in range(4):
             column = (3 - stage) * head.fuse.out_channels
-            found.append((f"heads.{name}.{made_by}.{stage}", "head", (f"heads.{name}.fuse@{column}",)))
+            found.append(
+                (f"heads.{name}.{made_by}.{stage}", "head", (f"heads.{name}.fuse@{column}",))
+            )
     return found
 
 

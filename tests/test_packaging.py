@@ -67,7 +67,8 @@ def test_wheel_holds_the_rooms_and_nothing_else(repository: Path, wheel: Path) -
     wanted = {"segship/__init__.py", "segship/cli.py", "segship/py.typed"}
     for room in rooms(repository):
         for file in room.rglob("*"):
-            if file.suffix == ".py" or "templates" in file.relative_to(repository).parts[:-1]:
+            data = room.name == "profiles" and file.suffix == ".yaml"
+            if data or file.suffix == ".py" or "templates" in file.relative_to(repository).parts[:-1]:
                 wanted.add(f"segship/{file.relative_to(repository).as_posix()}")
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}

@@ -8,119 +8,38 @@ holds, does at most `MAX_STEPS` instructions, and keys dicts only by texts and s
 
 from __future__ import annotations
 
-import mmap
 import pickle
-import struct
 from collections.abc import Callable
 from typing import Any
 
+from .pickle_stack import Machine
 from .pickle_values import Blob, Name, Storage, Stub, build, is_key, storage
 
 MAX_STEPS = 2_000_000  # a B5 with its optimiser and a pickled trainer needs under 500,000
-_MAX_TEXT_BYTES = 1 << 20
-_MAX_ALL_TEXT_BYTES = 64 << 20
-_MAX_LINE_BYTES = 4096
 _MAX_LONG_BYTES = 256
-
-Buffer = bytes | mmap.mmap
-Resolve = Callable[[str, str], Name]
+_MAX_TEXT_BYTES = 1 << 20
 
 
-class Machine:
-    """Runs the pickle at `start` of `data`; `end` is where the next one may start."""
+def run_pickle(machine: Machine) -> Any:
+    """Run a machine to its end and return the pickled value.
 
-    def __init__(self, data: Buffer, start: int, stop: int, resolve: Resolve) -> None:
-        """Read from `data` up to `stop`; `resolve` turns (module, name) into a Name, or refuses."""
-        self.data, self.end, self.size, self.resolve = data, start, stop, resolve
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
-        self.storages: dict[str, Storage] = {}
-        self.text_bytes = 0
-        self.copied = 0
-
-    def run(self) -> Any:
-        """Return the pickled value.
-
-        Raises:
-            pickle.UnpicklingError: the pickle is cut off, damaged or too large.
-            IndexError, KeyError: it takes what is not there.
-        """
-        data, handlers = self.data, _HANDLERS
-        for _ in range(MAX_STEPS):
-            if self.end >= self.size:
-                raise pickle.UnpicklingError("the pickle is cut off")
-            code = data[self.end]
-            self.end += 1
-            if code == _STOP:
-                return self.stack.pop()
-            handler = handlers.get(code)
-            if handler is None:
-                raise pickle.UnpicklingError(f"a pickle instruction torch never writes ({code})")
-            handler(self)
-        raise pickle.UnpicklingError(f"a pickle of more than {MAX_STEPS} instructions")
-
-    # --- bytes ---------------------------------------------------------------------------------
-
-    def take(self, count: int) -> bytes:
-        """Return the next `count` bytes, or refuse before anything is allocated."""
-        if count > self.size - self.end:
+    Raises:
+        pickle.UnpicklingError: the pickle is cut off, damaged or too large.
+        IndexError, KeyError: it takes what is not there.
+    """
+    data = machine.data
+    for _ in range(MAX_STEPS):
+        if machine.end >= machine.size:
             raise pickle.UnpicklingError("the pickle is cut off")
-        self.end += count
-        return self.data[self.end - count : self.end]
-
-    def skip(self, count: int) -> Blob:
-        """Pass over `count` bytes."""
-        if count > self.size - self.end:
-            raise pickle.UnpicklingError("the pickle is cut off")
-        self.end += count
-        return Blob(count)
-
-    def number(self, format: str) -> Any:
-        """Return the next number in `struct` notation."""
-        (value,) = struct.unpack(format, self.take(struct.calcsize(format)))
-        return value
-
-    def line(self) -> str:
-        """Return the next line, without its end."""
-        stop = self.data.find(b"\n", self.end, min(self.size, self.end + _MAX_LINE_BYTES))
-        if stop < 0:
-            raise pickle.UnpicklingError("the pickle is cut off")
-        text = self.take(stop - self.end).decode()
-        self.end += 1
-        return text
-
-    def text(self, count: int) -> str | Blob:
-        """Return a text of `count` UTF-8 bytes; what is too long to be a name is skipped."""
-        self.text_bytes += count
-        if count > _MAX_TEXT_BYTES or self.text_bytes > _MAX_ALL_TEXT_BYTES:
-            return self.skip(count)
-        return self.take(count).decode("utf-8", "surrogatepass")
-
-    # --- stack ---------------------------------------------------------------------------------
-
-    def push(self, value: Any) -> None:
-        """Put a value on the stack."""
-        self.stack.append(value)
-
-    def top(self, kind: type | tuple[type, ...]) -> Any:
-        """Return the top of the stack, which must be of a kind."""
-        if not isinstance(self.stack[-1], kind):
-            raise pickle.UnpicklingError("a pickle that mixes up its values")
-        return self.stack[-1]
-
-    def pop(self) -> Any:
-        """Take the top of the stack; never what lies under the last mark."""
-        if self.marks and len(self.stack) <= self.marks[-1]:
-            raise pickle.UnpicklingError("a pickle that mixes up its values")
-        return self.stack.pop()
-
-    def pop_mark(self) -> list[Any]:
-        """Take everything above the last mark."""
-        mark = self.marks.pop()
-        values = self.stack[mark:]
-        del self.stack[mark:]
-        return values
+        code = data[machine.end]
+        machine.end += 1
+        if code == _STOP:
+            return machine.stack.pop()
+        handler = _HANDLERS.get(code)
+        if handler is None:
+            raise pickle.UnpicklingError(f"a pickle instruction torch never writes ({code})")
+        handler(machine)
+    raise pickle.UnpicklingError(f"a pickle of more than {MAX_STEPS} instructions")
 
 
 def _names(machine: Machine) -> None:

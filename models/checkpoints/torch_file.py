@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...common.errors import InputError
-from .pickle_machine import Buffer
+from .pickle_stack import Buffer
 from .pickle_values import Storage, TensorPlan
 from .torch_zip import ZIP_START, Entry, check_entry, read_directory
 

@@ -11,7 +11,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from .pickle_machine import Buffer
+from .pickle_stack import Buffer
 
 ZIP_START = b"PK\x03\x04"
 _TAIL_BYTES = 22 + (1 << 16)  # the end record and the longest comment after it

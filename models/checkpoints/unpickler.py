@@ -21,8 +21,9 @@ from torch import Tensor
 
 from ...common.errors import InputError
 from .messages import one_line
-from .pickle_machine import Buffer, Machine
+from .pickle_machine import run_pickle
 from .pickle_sections import choose
+from .pickle_stack import Buffer, Machine
 from .pickle_values import Name, Storage
 from .torch_file import TorchFile, open_torch_file
 
@@ -91,7 +92,7 @@ def _load(data: Buffer, start: int, stop: int) -> tuple[Any, int, dict[str, Stor
         return known[module, name]
 
     machine = Machine(data, start, stop, resolve)
-    return machine.run(), machine.end, machine.storages
+    return run_pickle(machine), machine.end, machine.storages
 
 
 def _name(module: str, name: str) -> Name:

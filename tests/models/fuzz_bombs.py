@@ -16,6 +16,15 @@ _REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
 _REST = b"\x89ccollections\nOrderedDict\n)RtR"
 _GOOD = _REBUILD + _STORAGE + b"K\x00K\x04\x85K\x01\x85" + _REST  # a vector of 4 numbers
 _DEEP = 60_000  # far beyond the C stack, where anything recursed
+# bombs that must be refused; the others may be read as long as they cost nothing
+CONTRADICTIONS = frozenset(
+    (
+        *("shape beyond 64 bits", "empty shape beyond 64 bits", "stride beyond 64 bits"),
+        *("offset beyond 64 bits", "negative offset", "negative stride", "negative shape"),
+        *("repeated number", "overlap", "more strides than sizes", "a thousand dimensions"),
+        *("shape of floats", "no stop", "stack underflow", "mark underflow"),
+    )
+)
 
 
 def _tensor(view: bytes) -> bytes:

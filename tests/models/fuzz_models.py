@@ -81,8 +81,8 @@ def judge_model(case: Case, path: Path) -> tuple[str, str]:
     try:
         loaded = load_checkpoint(path)
     except InputError as error:
-        wrong = "\n" in str(error) or case.rule == "good model"
-        return "refused", str(error) if wrong else ""
+        bad = "\n" in str(error) or case.rule == "good model"
+        return "refused", str(error) if bad else ""
     except Exception as error:  # what this run is there to find
         return "refused", f"{type(error).__name__}: {error}"
     got, want = loaded.model.state_dict(), good.model.state_dict()

@@ -262,3 +262,14 @@ def test_attributes_of_tensors_and_protocols(tmp_path: Path) -> None:
 def test_nothing_but_the_weights_is_loaded_of_a_file_with_nan(tmp_path: Path) -> None:
     held = read_container(_save({"w": torch.tensor([math.nan, 1.0])}, tmp_path))
     assert torch.isnan(held.tensors["w"][0]) and held.tensors["w"][1] == 1
+
+
+def test_without_checksums_a_storage_taken_for_another_is_still_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path, "unchecked", small_tensors())
+    assert "without checksums" in read_container(path).notes[0]
+    data = path.read_bytes()
+    swapped = data.replace(b"X\x01\x00\x00\x002", b"X\x01\x00\x00\x001", 1)  # equal in shape
+    assert swapped != data
+    path.write_bytes(swapped)
+    with pytest.raises(InputError, match="do not fit together"):
+        read_container(path)

@@ -21,7 +21,7 @@ def channel_sites(model: SegFormer) -> tuple[str, ...]:
     """Return the module paths whose outputs are measured, those the model has.
 
     Per block norm1, norm2, attn.sr_norm, attn.q, attn.k, attn.v and ffn.fc1; per stage the last
-    norm; per head the fuse.
+    norm; per head the BatchNorm of every branch (where it has any), the fuse and its BatchNorm.
     """
     modules = dict(model.named_modules())
     sites: list[str] = []
@@ -30,7 +30,9 @@ def channel_sites(model: SegFormer) -> tuple[str, ...]:
         blocks = range(len(stage.get_submodule("blocks")._modules))
         sites.extend(f"{path}.blocks.{block}.{name}" for block in blocks for name in _IN_BLOCKS)
         sites.append(f"{path}.norm")
-    sites.extend(f"heads.{name}.fuse" for name in model.heads)
+    for head in model.heads:
+        branches = [f"branch_bn.{index}" for index in range(len(model.encoder.stages))]
+        sites.extend(f"heads.{head}.{name}" for name in (*branches, "fuse", "bn"))
     return tuple(site for site in sites if site in modules)
 
 

@@ -42,7 +42,7 @@ class FitFp16:
         seams, skipped = find_seams(model)
         # all bounds first: a scale in front of a BatchNorm changes the bound behind it
         known = [(seam, activation_maxima(seam, self.maxima)) for seam in seams]
-        judged = {site for seam, values in known for site in (seam.name, seam.partner) if site}
+        judged = {site for seam, values in known if values is not None for site in _names(seam)}
         changed, notes = 0, list(skipped)
         for seam, values in known:
             if values is None:
@@ -87,6 +87,10 @@ class FitFp16:
 def fit_fp16(model: SegFormer, maxima: Mapping[str, Tensor]) -> PassResult:
     """Run `FitFp16` on `model`, in place."""
     return FitFp16(maxima).run(model)
+
+
+def _names(seam: Seam) -> tuple[str, str]:
+    return seam.name, seam.partner
 
 
 def power_of_two_above(ratio: Tensor) -> Tensor:

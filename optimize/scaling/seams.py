@@ -51,7 +51,7 @@ class Slot:
         part = self.value.narrow(self.dim, self.start, len(factor))
         shape = [1] * part.dim()
         shape[self.dim] = -1
-        part.copy_((part.double() * factor.reshape(shape)).to(part.dtype))
+        part.copy_((part.double() * factor.to(part.device).reshape(shape)).to(part.dtype))
 
 
 @dataclass(frozen=True)

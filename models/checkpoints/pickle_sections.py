@@ -35,7 +35,8 @@ EMA_KEYS = (
     "ema",
     "params_ema",
 )
-_INNER_KEYS = ("state_dict", "module", "shadow", "model", "ema")  # what holds them inside such a value
+# what holds them inside such a value
+_INNER_KEYS = ("state_dict", "module", "shadow", "model", "ema")
 _WRAPPERS = ("module.", "_orig_mod.")
 _MAX_DEPTH = 64  # of modules in modules
 _MAX_TENSORS = 20_000

@@ -79,7 +79,9 @@ def _directory(data: Buffer) -> tuple[int, int, int]:
     end = data.rfind(b"PK\x05\x06", max(0, len(data) - _TAIL_BYTES))
     if end < 0:
         raise ValueError("a zip archive without directory")
-    count, size, start = struct.unpack("<HII", data[end + 10 : end + 20])
+    count, size, start, comment = struct.unpack("<HIIH", data[end + 10 : end + 22])
+    if end + 22 + comment > len(data):
+        raise ValueError("a zip archive cut off at its end")
     locator = data[max(0, end - 20) : end]
     if locator.startswith(b"PK\x06\x07"):
         (end,) = struct.unpack("<Q", locator[8:16])

@@ -171,6 +171,8 @@ def zip_tricks(plain: bytes) -> dict[str, bytes]:
         return bytes(data)
 
     return {
+        "without its last byte": plain[:-1],
+        "without its last two bytes": plain[:-2],
         "compressed": _archive(entries, zipfile.ZIP_DEFLATED),
         "compressed bomb": _archive(
             [(entries[0][0], pickled + b"\0" * (64 << 20)), *entries[1:]], zipfile.ZIP_DEFLATED

@@ -68,6 +68,9 @@ def choose_alpha(
     `images` are (B,3,H,W) float32 as the network reads them; a few suffice, each is run twice:
     the sites behind a LayerNorm are judged with the scales of the others in place. `maxima` are
     max |x| per channel (C) of this model's sites.
+
+    Raises:
+        InputError: no image, pixels that are not float32, or maxima of another model.
     """
     choices = _judge(model, maxima, images, alphas, normed=False)
     alone: dict[str, float | None] = dict.fromkeys(maxima)

@@ -8,10 +8,12 @@ rounded values, hooks round what goes in. Biases, norms, softmax and GELU stay i
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -66,6 +68,9 @@ def layer_ranges(model: SegFormer, images: Iterable[NDArray[Any]]) -> LayerRange
     """Return max |x| of every layer's input, and of q, k, v as they enter their products.
 
     `images` are (B,3,H,W) float32 as the network reads them. Works before and after the rewrites.
+
+    Raises:
+        InputError: no image, pixels that are not float32, or NaN or infinity (names the layer).
     """
     inputs: dict[str, float] = {}
     outputs: dict[str, float] = {}
@@ -118,24 +123,47 @@ def fake_quantize_model(
 
 
 def run_images(model: SegFormer, images: Iterable[NDArray[Any]]) -> None:
-    """Run `model` on each of `images` for the sake of its hooks."""
+    """Run `model` on each of `images` (B,3,H,W) float32 for the sake of its hooks.
+
+    Raises:
+        InputError: no image, or pixels that are not float32.
+    """
+    device, seen = next(model.parameters()).device, 0
     with torch.inference_mode():
         for pixels in images:
-            model(torch.from_numpy(pixels))
+            if pixels.dtype != np.float32:
+                raise InputError(
+                    f"Expected normalised float32 pixels, but got {pixels.dtype}: use a contract "
+                    f"with float32 input."
+                )
+            model(torch.from_numpy(pixels).to(device))
+            seen += 1
+    if not seen:
+        raise InputError("Expected images to calibrate with, but got none.")
 
 
 def _record_input(into: dict[str, float], path: str) -> Callable[..., None]:
     def record(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        into[path] = max(into.get(path, 0.0), float(inputs[0].abs().max()))
+        _widen(into, path, inputs[0])
 
     return record
 
 
 def _record_output(into: dict[str, float], path: str) -> Callable[..., None]:
     def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        into[path] = max(into.get(path, 0.0), float(output.abs().max()))
+        _widen(into, path, output)
 
     return record
+
+
+def _widen(into: dict[str, float], path: str, values: Tensor) -> None:
+    largest = float(values.abs().max())
+    if not math.isfinite(largest):
+        raise InputError(
+            f"Expected finite activations, but {path} has NaN or infinity: check the checkpoint "
+            f"and the calibration images."
+        )
+    into[path] = max(into.get(path, 0.0), largest)
 
 
 def _round_input(amax: float) -> Callable[..., tuple[Tensor, ...]]:

@@ -191,3 +191,15 @@ def test_ranges_cover_every_image() -> None:
         assert amax == max(item.inputs[path] for item in apart)
     path = "encoder.stages.0.patch_embed.proj"
     assert together.inputs[path] == pytest.approx(max(np.abs(i).max() for i in images(3)))
+
+
+def test_bad_images_are_refused() -> None:
+    model = busy_model(TINY)
+    with pytest.raises(InputError, match="got none"):
+        layer_ranges(model, [])
+    with pytest.raises(InputError, match="got uint8"):
+        layer_ranges(model, [np.zeros((1, 3, 64, 96), np.uint8)])
+    broken = images(1)
+    broken[0][0, 0, 3, 3] = np.nan
+    with pytest.raises(InputError, match=r"stages\.0\.patch_embed\.proj has NaN"):
+        layer_ranges(model, broken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from ..runtimes.artifact import Artifact, Lineage, PassNote
 from .exact import exact_rewrites
 from .graph import finish_graph
 from .parity import Parity, check_parity
+from .passes import Pass
 from .wrapper import Wrapped, output_axes, wrapped
 
 OPSETS = (17, 18, 20)
@@ -60,6 +62,7 @@ def export(
     opset: int = DEFAULT_OPSET,
     data: str | None = None,
     images: int = 4,
+    scaling: Sequence[Pass] = (),
 ) -> ExportReport:
     """Export a checkpoint to ONNX and check the file against torch.
 
@@ -75,6 +78,7 @@ def export(
         opset: 17, 18 or 20.
         data: data specification; the check then runs on real images as well.
         images: how many of them, chosen at random with a fixed seed.
+        scaling: exact scaling passes that run among the rewrites, see `exact_rewrites`.
 
     Raises:
         InputError: the request or the checkpoint is wrong; nothing is written.
@@ -85,7 +89,7 @@ def export(
     target = Path(output)
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     contract = _contract(checkpoint.contract, size_px, input_kind, output_kind)
-    model, passes = _rewritten(checkpoint.model, fold)
+    model, passes = _rewritten(checkpoint.model, fold, scaling)
     lineage = _lineage(checkpoint, passes)
     shape = (1 if dynamic else batch, 3, *contract.size_px)
     real = real_images(data, images, contract, shape[0])
@@ -152,10 +156,12 @@ def _notes(before: Contract, after: Contract) -> tuple[str, ...]:
     return ()
 
 
-def _rewritten(model: SegFormer, fold: bool) -> tuple[SegFormer, tuple[PassNote, ...]]:
+def _rewritten(
+    model: SegFormer, fold: bool, scaling: Sequence[Pass]
+) -> tuple[SegFormer, tuple[PassNote, ...]]:
     if not fold:
         return model, ()
-    pipeline = exact_rewrites()
+    pipeline = exact_rewrites(scaling)
     return pipeline.run(model).model, pipeline.record
 
 

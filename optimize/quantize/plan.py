@@ -186,7 +186,7 @@ def _choice(
         return choice(FLOAT, "not asked for")
     inputs, weight = _operands(node, view)
     if not inputs:
-        return choice(FLOAT, "no INT8 form of this operator")
+        return choice(FLOAT, "a bias or elementwise: stays in float")
     kind, wanted = _kind(node, view, weight)
     # a part is quantized whole, but the softmax between two products is none of them
     asked = parts is not None and node.op_type != "Softmax"

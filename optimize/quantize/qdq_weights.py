@@ -74,10 +74,25 @@ def write_bias(
     writing.renamed[(node.name, 2)] = output
 
 
+def weight_error_db(view: GraphView, form: QuantForm, node: onnx.NodeProto, weight: str) -> float:
+    """Return the signal-to-noise ratio of the constant `weight` in int8; infinite without error."""
+    values, axis = _finite(view, node, weight), output_axis(node)
+    step = weight_scales(values, axis) if form.per_channel else _one_scale(values)
+    error = rounded(values, step, axis) * _along(step, values, axis) - values
+    noise = float(np.square(error, dtype=np.float64).sum())
+    return 10 * np.log10(np.square(values, dtype=np.float64).sum() / noise) if noise else np.inf
+
+
 def rounded(values: NDArray[np.float32], step: NDArray[np.float32], axis: int) -> NDArray[np.int8]:
     """Return `values` in int8, -127 … 127, rounded half to even as QuantizeLinear does."""
-    shape = [-1 if index == axis and step.ndim else 1 for index in range(values.ndim)]
-    return np.clip(np.rint(values / step.reshape(shape)), -127, 127).astype(np.int8)
+    return np.clip(np.rint(values / _along(step, values, axis)), -127, 127).astype(np.int8)
+
+
+def _along(
+    step: NDArray[np.float32], values: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    """Shape the steps so that they broadcast along `axis` of `values`."""
+    return step.reshape([-1 if at == axis and step.ndim else 1 for at in range(values.ndim)])
 
 
 def output_axis(node: onnx.NodeProto) -> int:

@@ -1,0 +1,55 @@
+"""The accuracy of a quantized file beside its float graph, by the one evaluation segship has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...common.errors import InputError
+from ...runtimes.artifact import Artifact
+from .profile import Profile
+
+if TYPE_CHECKING:
+    from ...benchmark.record import Record
+
+_RUNTIMES = ("onnxruntime", "openvino")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """mIoU of both files as fractions of 1, and the drop in points; `record` has the rest."""
+
+    float_miou: float
+    miou: float
+    agreement: float
+    record: Record
+
+    @property
+    def drop_points(self) -> float:
+        """Return float minus quantized in points of mIoU; negative where it gained."""
+        return 100 * (self.float_miou - self.miou)
+
+
+def judge(floats: Artifact, quantized: Artifact, evaluation: str, profile: Profile) -> Judgement:
+    """Evaluate both files on all of `evaluation`, in FP32 arithmetic around the quantized nodes.
+
+    A profile whose runtime is not here is judged on ONNX Runtime.
+
+    Raises:
+        InputError: the data do not fit the artifact, or have no labels.
+    """
+    from ...benchmark.candidate import Candidate
+    from ...benchmark.evaluate import evaluate
+
+    runtime = profile.runtime if profile.runtime in _RUNTIMES else "onnxruntime"
+    candidates = [
+        Candidate(str(item.path), runtime, "fp32", name=name)
+        for item, name in ((floats, "float"), (quantized, "quantized"))
+    ]
+    record = evaluate(candidates, evaluation)
+    found = [item.accuracy for item in record.measurements]
+    first, second = found
+    if first is None or second is None:
+        raise InputError(f"Expected labels to judge the accuracy on, but {evaluation} has none.")
+    agreement = 1.0 if second.pixel_agreement is None else second.pixel_agreement
+    return Judgement(first.miou, second.miou, agreement, record)

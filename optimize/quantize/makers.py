@@ -1,0 +1,100 @@
+"""From a float graph to one of a precision: the plan, the ranges it needs, the new graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...calibration.cache import cache_key, cached_ranges
+from ...calibration.collect import collect_ranges
+from ...calibration.ranges import Ranges
+from ...common.errors import InputError
+from ...runtimes.artifact import PassNote
+from .edges import quantized_tensors
+from .explain import NodeRow, explain
+from .float_graph import FloatGraph
+from .plan import QuantPlan, make_plan
+from .profile import Profile
+from .qdq import insert_qdq
+from .request import QuantizeRequest
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class Made:
+    """A graph in another precision, what was done to it, and a row per node."""
+
+    model: onnx.ModelProto
+    ranges: Ranges
+    done: PassNote
+    rows: tuple[NodeRow, ...] = ()
+    plan: QuantPlan | None = None
+    notes: tuple[str, ...] = ()
+
+
+def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:
+    """Quantize the products the profile's form names, or with "int8-all" everything.
+
+    Raises:
+        InputError: an excluded part or node the graph does not have, or activations that are not
+            finite.
+    """
+    form = profile.form_for(request.precision)
+    asked = dict.fromkeys(request.exclude, "excluded on request")
+    plan = make_plan(floats.model, form, exclude=asked)
+    tensors = tuple(quantized_tensors(floats.model, plan))
+    ranges = calibrated(floats, request, tensors, symmetric=form.symmetric)
+    model = insert_qdq(floats.model, ranges, plan)
+    notes = (
+        f"{len(plan.nodes)} nodes in INT8 for {profile.title}",
+        f"{len(tensors)} activations, {ranges.method}, {ranges.images} images",
+        *plan.notes,
+    )
+    rows = explain(floats.model, plan, ranges)
+    done = PassNote(request.precision, len(plan.nodes), notes)
+    return Made(model, ranges, done, rows, plan, plan.notes)
+
+
+def make_mixed(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:
+    """Refuse: the search is not there yet.
+
+    Raises:
+        InputError: always.
+    """
+    del floats, request, profile
+    raise InputError("Expected int8, int8-all or fp16: mixed precision is not there yet.")
+
+
+def calibrated(
+    floats: FloatGraph,
+    request: QuantizeRequest,
+    tensors: tuple[str, ...] | None,
+    *,
+    symmetric: bool = True,
+    method: str | None = None,
+) -> Ranges:
+    """Return the ranges of `tensors` (None: of all), from `request.ranges` where they are kept.
+
+    Raises:
+        InputError: the kept ranges are of another graph, data or method; or as `collect_ranges`.
+    """
+    chosen = method or request.method
+    options = {"method": chosen, "symmetric": symmetric, "percentile": request.percentile}
+
+    def collect() -> Ranges:
+        return collect_ranges(floats.artifact.path, tensors, floats.pixels(), **options)
+
+    key = cache_key(
+        floats.artifact.path, floats.calibration.digest, floats.calibration.contract, **options
+    )
+    return cached_ranges(request.ranges, key, collect, tensors=tensors or ())
+
+
+MAKERS: dict[str, Callable[[FloatGraph, QuantizeRequest, Profile], Made]] = {
+    "int8": make_int8,
+    "int8-all": make_int8,
+    "mixed": make_mixed,
+}

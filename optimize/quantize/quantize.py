@@ -1,0 +1,163 @@
+"""Checkpoint or float ONNX → ONNX in fewer bits, calibrated on real images, with the price."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ...calibration.calibration_set import CalibrationSet
+from ...calibration.ranges import Ranges
+from ...common.errors import CheckFailedError, InputError
+from ...common.files import atomic_path, probe_writable, sha256_file
+from ...runtimes.artifact import CONTRACT_KEY, LINEAGE_KEY, Artifact
+from .explain import NodeRow
+from .float_graph import FloatGraph, Say, float_graph, recorded
+from .judge import Judgement, judge
+from .makers import MAKERS, Made
+from .profile import Profile, read_profile
+from .request import QuantizeRequest
+
+if TYPE_CHECKING:
+    from ...models.checkpoints.settings import Settings
+
+_MEBI = 1 << 20
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """What was written, from which images, what each node computes in, and what it cost.
+
+    `seconds` holds the time of each step by its name; `judgement` is None where no evaluation
+    data were named.
+    """
+
+    artifact: Artifact
+    profile: Profile
+    precision: str
+    calibration: CalibrationSet
+    ranges: Ranges
+    rows: tuple[NodeRow, ...]
+    float_mib: float
+    seconds: dict[str, float]
+    notes: tuple[str, ...] = ()
+    judgement: Judgement | None = None
+
+
+def quantize(
+    source: str | Path,
+    output: str | Path,
+    *,
+    precision: str,
+    data: str,
+    settings: Settings | None = None,
+    say: Say = lambda line: None,  # noqa: ARG005 - nobody listens
+    **options: Any,
+) -> QuantizeReport:
+    """Quantize a checkpoint, or an ONNX file in float, and write one ONNX file.
+
+    Args:
+        source: checkpoint folder, file or hub id, or a float ONNX file.
+        output: the ONNX file to write; its folder must exist.
+        precision: "int8" (products, as the profile wants them), "int8-all" (norms, softmax and
+            sums as well), "fp16" or "mixed".
+        data: data specification of the calibration images, not the ones it is judged on.
+        settings: what the user states about a checkpoint.
+        say: gets a line at every step.
+        options: the other fields of `QuantizeRequest`.
+
+    Raises:
+        InputError: the request, the source or the images are wrong; nothing is written.
+        CheckFailedError: the file was written and kept, and loses more than `max_miou_drop`.
+    """
+    started = time.perf_counter()
+    request = QuantizeRequest(precision, data, **options)
+    target = Path(output)
+    probe_writable(target)
+    _refuse_itself(source, target)
+    profile = read_profile(request.profile)
+    with TemporaryDirectory(prefix="segship-") as folder:
+        clock = _Clock(started)
+        floats = float_graph(source, request, profile, Path(folder), settings, say)
+        clock.lap("float graph")
+        say(f"ranges       {request.method} of {request.precision}")
+        made = MAKERS[precision](floats, request, profile)
+        clock.lap("calibration")
+        artifact = _write(target, made, floats)
+        judgement = None
+        if request.evaluation is not None:
+            say(f"evaluation   float and {precision} on {request.evaluation}")
+            judgement = judge(floats.artifact, artifact, request.evaluation, profile)
+            clock.lap("evaluation")
+        float_mib = floats.artifact.path.stat().st_size / _MEBI
+    report = QuantizeReport(
+        artifact,
+        profile,
+        precision,
+        floats.calibration,
+        made.ranges,
+        made.rows,
+        float_mib,
+        clock.laps,
+        (*floats.calibration.notes, *floats.notes, *made.notes, *_advice(precision, profile)),
+        judgement,
+    )
+    _refuse_drop(report, request)
+    return report
+
+
+class _Clock:
+    """Seconds between laps, by name."""
+
+    def __init__(self, started: float) -> None:
+        self._last, self.laps = started, dict[str, float]()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._last = now - self._last, now
+
+
+def _write(target: Path, made: Made, floats: FloatGraph) -> Artifact:
+    import onnx
+
+    artifact = recorded(floats.artifact, made.done, made.ranges.digest)
+    model = made.model
+    model.producer_name, model.producer_version = "segship", __version__
+    kept = {item.key: item.value for item in model.metadata_props}
+    kept |= {CONTRACT_KEY: artifact.contract.to_json(), LINEAGE_KEY: artifact.lineage.to_json()}
+    onnx.helper.set_model_props(model, kept)
+    onnx.checker.check_model(model, full_check=True)
+    with atomic_path(target) as temporary:
+        onnx.save(model, str(temporary))
+    return Artifact(target, "onnx", artifact.contract, artifact.lineage, sha256_file(target))
+
+
+def _refuse_itself(source: str | Path, target: Path) -> None:
+    if Path(source).exists() and target.exists() and Path(source).samefile(target):
+        raise InputError(f"Expected another file to write than the source, but got {target} twice.")
+
+
+def _advice(precision: str, profile: Profile) -> tuple[str, ...]:
+    """Say where the precision is not worth having on the target."""
+    kind = "int8" if precision == "int8-all" else precision
+    if kind in profile.pays or kind == "mixed":
+        return ()
+    best = profile.pays[0].upper()
+    return (
+        f"{kind.upper()} is not faster than {best} on {profile.title} as far as measured: "
+        "`segship benchmark` tells on this machine.",
+    )
+
+
+def _refuse_drop(report: QuantizeReport, request: QuantizeRequest) -> None:
+    found, allowed = report.judgement, request.max_miou_drop
+    if found is None or allowed is None or found.drop_points <= allowed:
+        return
+    raise CheckFailedError(
+        f"Expected a mIoU drop of at most {allowed:g} points on {request.evaluation}, but "
+        f"{report.artifact.path} loses {found.drop_points:.2f}: the file was kept; try --explain, "
+        "--exclude PART or more --images."
+    )

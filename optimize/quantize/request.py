@@ -1,0 +1,57 @@
+"""What a user asks `quantize` for, checked before minutes of work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...calibration.observers import METHODS
+from ...common.errors import InputError
+from ...data.contract import InputKind, OutputKind
+from ..export import DEFAULT_OPSET
+
+PRECISIONS = ("int8", "int8-all", "fp16", "mixed")
+
+
+@dataclass(frozen=True)
+class QuantizeRequest:
+    """The options of `quantize`, see there; `export` options count for a checkpoint alone."""
+
+    precision: str
+    data: str
+    profile: str = "auto"
+    method: str = "entropy"
+    percentile: float = 99.99
+    images: int = 128
+    seed: int = 0
+    strategy: str = "random"
+    evaluation: str | None = None
+    max_miou_drop: float | None = None
+    allow_overlap: bool = False
+    scaling: bool = True
+    exclude: tuple[str, ...] = ()
+    ranges: Path | None = None
+    size_px: tuple[int, int] | None = None
+    dynamic: bool = False
+    output_kind: OutputKind = OutputKind.LOGITS
+    input_kind: InputKind = InputKind.FLOAT32
+    opset: int = DEFAULT_OPSET
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done."""
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f"Expected a precision of {', '.join(PRECISIONS)}, but got {self.precision!r}."
+            )
+        if self.method not in METHODS:
+            raise InputError(f"Expected a method of {', '.join(METHODS)}, but got {self.method!r}.")
+        if self.images < 1:
+            raise InputError(f"Expected at least 1 calibration image, but got {self.images}.")
+        if self.max_miou_drop is not None and self.evaluation is None:
+            raise InputError(
+                "Expected data to judge the mIoU drop on, but got none: name it with --eval SPEC."
+            )
+        if self.max_miou_drop is not None and self.max_miou_drop < 0:
+            raise InputError(
+                f"Expected a mIoU drop of 0 points or more, but got {self.max_miou_drop}."
+            )

@@ -12,6 +12,8 @@ import torch
 
 from segship.common.errors import InputError
 from segship.data.contract import InputKind, OutputKind
+from segship.data.loader import prepare
+from segship.data.spec import open_dataset
 from segship.models.checkpoints import load_checkpoint
 from segship.optimize.export import export
 from segship.runtimes.artifact import CONTRACT_KEY
@@ -163,18 +165,23 @@ def test_openvino_computes_in_float32_where_it_says_so(dynamic_onnx: Path) -> No
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
-def test_bf16_runs_or_says_that_the_cpu_has_none(static_onnx: Path) -> None:
+def test_bf16_runs_or_says_that_the_cpu_has_none(demo_checkpoint: Path, tmp_path: Path) -> None:
+    """On a trained network: in a random one rounding grows to a tenth of the largest logit."""
     from segship.runtimes.openvino_session import supports_bf16
 
+    path = export(demo_checkpoint, tmp_path / "demo.onnx").artifact.path
     if not supports_bf16():
         with pytest.raises(InputError, match="CPU with BF16"):
-            open_session(static_onnx, runtime="openvino", precision="bf16")
+            open_session(path, runtime="openvino", precision="bf16")
         return
-    with open_session(static_onnx, runtime="openvino", precision="bf16", threads=1) as session:
-        pixels = _pixels(1, 3, 64, 96)
+    contract = load_artifact(path).contract
+    pixels = prepare(open_dataset("scenes:1@val", contract=contract), 0, contract).pixels
+    with open_session(path, runtime="openvino", precision="bf16", threads=1) as session:
         got = session.run(pixels)["segmentation"].copy()
-    with open_session(static_onnx, runtime="openvino", precision="fp32", threads=1) as session:
+    with open_session(path, runtime="openvino", precision="fp32", threads=1) as session:
         exact = session.run(pixels)["segmentation"]
-    scale = np.abs(exact).max()
-    # BF16 keeps 8 bits: near, and visibly not the same computation
-    assert 1e-5 * scale < np.abs(got - exact).max() < 0.1 * scale
+    error = np.sqrt(np.mean((got - exact) ** 2) / np.mean(exact**2))
+    # BF16 keeps 8 bits: 0.080 and 98.4 % measured with AMX on this small network (99.93 % on the
+    # B0 of CamVid); near, and visibly not the same computation
+    assert 1e-5 < error < 0.15
+    assert (got.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.97

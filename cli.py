@@ -12,6 +12,7 @@ import click
 from segship import __version__
 from segship.common.cli_exit import OneLineGroup
 from segship.common.cli_options import (
+    COUNT,
     FILE,
     SIZE,
     check_writable,
@@ -23,6 +24,7 @@ from segship.common.cli_options import (
     runtime_options,
     settings_option,
 )
+from segship.common.cli_quantize import quantize_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,6 +137,37 @@ def export(
 
 
 @segship.command()
+@click.argument("source", metavar="CHECKPOINT|ONNX")
+@quantize_options
+@settings_option
+@json_option
+@click.pass_context
+def quantize(
+    ctx: click.Context, /, source: str, out: Path, explain: bool, as_json: bool, **options: Any
+) -> None:
+    """Write an ONNX file in fewer bits, calibrated on real images.
+
+    A checkpoint is scaled exactly and exported first; an ONNX file must be in float. --explain
+    says per node what became of it and what that costs.
+
+    Example: segship quantize my_checkpoint -o int8.onnx --precision int8 --data camvid:cv@train
+    """
+    check_writable(out, options["ranges"])
+    if Path(source).suffix.lower() == ".onnx":
+        names = ("size", "dynamic", "output", "input_", "opset")
+        refuse_given(ctx, "An ONNX file keeps its form", *names)
+    from .optimize.quantize.quantize import quantize as quantize_source
+    from .reports.quantize_table import print_quantized
+
+    report = quantize_source(source, out, say=_aside, **_quantizing(options))
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1, allow_nan=False))
+    else:
+        print_quantized(report, _console(), explain=explain)
+    report.refuse_drop()
+
+
+@segship.command()
 @click.option("--data", required=True, metavar="SPEC", help="FORMAT:PATH[@SPLIT].")
 @measure_options
 def evaluate(artifacts: tuple[str, ...], data: str, **options: Any) -> None:
@@ -192,6 +225,33 @@ def predict(artifact: str, images: Path, out: Path, alpha: float, **options: Any
 
     for item in predict_images(artifact, images, out, alpha=alpha, **options):
         click.echo("  ".join(map(str, item.files)))
+
+
+@segship.command("debug")
+@click.argument("a")
+@click.argument("b")
+@click.option("--data", required=True, metavar="SPEC", help="FORMAT:PATH[@SPLIT].")
+@click.option("--images", type=COUNT, default=8, show_default=True, help="How many of it.")
+@click.option("--threshold", type=float, default=20.0, show_default=True, metavar="DB",
+              help="A part with more noise of its own than this counts as broken.")  # fmt: skip
+@click.option("--threads", type=COUNT, metavar="N", help="Threads (all physical cores).")
+@json_option
+def debug_command(a: str, b: str, threshold: float, as_json: bool, **options: Any) -> None:
+    """Name the part where B parts from A, and the first NaN or Inf.
+
+    A and B are ONNX files or checkpoints of one model. Every part is judged by what it makes of
+    A's own values, so that it is not blamed for noise that reached it.
+
+    Example: segship debug model.onnx int8.onnx --data camvid:../camvid@val
+    """
+    from .benchmark.debug import debug
+    from .reports.debug_table import print_debug
+
+    found = debug(a, b, threshold_db=threshold, **options)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        print_debug(found, _console())
 
 
 @segship.command()
@@ -259,6 +319,25 @@ def _export_hf(ctx: click.Context, checkpoint: str, out: Path, options: dict[str
 
     source = load_checkpoint(checkpoint, settings=parse_settings(options["settings"]))
     print_hf_export(export_hf(source, out, size_px=options["size"]), _console())
+
+
+def _quantizing(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `quantize` as the function behind it takes them."""
+    from .data.contract import InputKind, OutputKind
+    from .models.checkpoints.settings import parse_settings
+
+    return {
+        "settings": parse_settings(options.pop("settings")),
+        "size_px": options.pop("size"),
+        "output_kind": OutputKind(options.pop("output")),
+        "input_kind": InputKind(options.pop("input_")),
+        "scaling": not options.pop("no_scaling"),
+        **options,
+    }
+
+
+def _aside(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _console() -> "Console":

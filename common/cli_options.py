@@ -179,22 +179,22 @@ _CLOCK = (
 
 def runtime_options(command: Command) -> Command:
     """Add `--runtime`, `--precision` and `--threads`."""
-    return _add(command, _RUNTIME)
+    return add_options(command, _RUNTIME)
 
 
 def export_options(command: Command) -> Command:
     """Add what describes an ONNX file to make."""
-    return _add(command, _EXPORT)
+    return add_options(command, _EXPORT)
 
 
 def measure_options(command: Command) -> Command:
     """Add what `evaluate` and `benchmark` share: artifacts, data, runtime, outputs."""
-    return _add(command, _MEASURE)
+    return add_options(command, _MEASURE)
 
 
 def clock_options(command: Command) -> Command:
     """Add what only `benchmark` has: baseline, clock, axes of a sweep."""
-    return _add(command, _CLOCK)
+    return add_options(command, _CLOCK)
 
 
 def settings_option(command: Command) -> Command:
@@ -210,7 +210,8 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help=text)(command)
 
 
-def _add(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+def add_options(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    """Add `options` to `command`, shown in the order given."""
     for option in reversed(options):
         command = option(command)
     return command

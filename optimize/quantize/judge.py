@@ -29,6 +29,16 @@ class Judgement:
         """Return float minus quantized in points of mIoU; negative where it gained."""
         return 100 * (self.float_miou - self.miou)
 
+    def to_json(self) -> dict[str, float | int]:
+        """Return plain JSON values, without the record."""
+        return {
+            "float_miou": self.float_miou,
+            "miou": self.miou,
+            "drop_points": self.drop_points,
+            "pixel_agreement": self.agreement,
+            "images": self.record.protocol.images,
+        }
+
 
 def judge(floats: Artifact, quantized: Artifact, evaluation: str, profile: Profile) -> Judgement:
     """Evaluate both files on all of `evaluation`, in FP32 arithmetic around the quantized nodes.

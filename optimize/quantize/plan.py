@@ -199,7 +199,7 @@ _FLOAT_REASONS = {
     "attention": "the target's fused attention kernel wants float",
     "linear": "not faster in INT8 on this target",
     "depthwise": "depthwise: little arithmetic, not faster in INT8 on this target",
-    "everything": "a norm, softmax or sum: kept in float",
+    "everything": "a norm, softmax, activation or sum: kept in float",
 }
 
 

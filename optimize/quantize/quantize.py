@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,46 @@ class QuantizeReport:
     seconds: dict[str, float]
     notes: tuple[str, ...] = ()
     judgement: Judgement | None = None
+    max_miou_drop: float | None = None
+
+    @property
+    def size_mib(self) -> float:
+        """Size of the file in MiB."""
+        return self.artifact.path.stat().st_size / _MEBI
+
+    def refuse_drop(self) -> None:
+        """Raise CheckFailedError where the mIoU drops by more than was asked for."""
+        found, allowed = self.judgement, self.max_miou_drop
+        if found is None or allowed is None or found.drop_points <= allowed:
+            return
+        raise CheckFailedError(
+            f"Expected a mIoU drop of at most {allowed:g} points, but {self.artifact.path} loses "
+            f"{found.drop_points:.2f}: the file was kept; try --explain, --exclude PART or more "
+            "--images."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        found = self.judgement
+        return {
+            "path": str(self.artifact.path),
+            "sha256": self.artifact.sha256,
+            "precision": self.precision,
+            "profile": self.profile.name,
+            "calibration": {
+                "data": self.calibration.name,
+                "images": len(self.calibration),
+                "digest": self.calibration.digest,
+                "method": self.ranges.method,
+                "coverage": asdict(self.calibration.coverage),
+            },
+            "size_mib": self.size_mib,
+            "float_mib": self.float_mib,
+            "seconds": self.seconds,
+            "notes": self.notes,
+            "judgement": None if found is None else found.to_json(),
+            "nodes": [row.to_json() for row in self.rows],
+        }
 
 
 def quantize(
@@ -71,7 +111,9 @@ def quantize(
 
     Raises:
         InputError: the request, the source or the images are wrong; nothing is written.
-        CheckFailedError: the file was written and kept, and loses more than `max_miou_drop`.
+        CheckFailedError: the export before it differs from torch; nothing is written.
+
+    The report's `refuse_drop` says whether `max_miou_drop` was kept.
     """
     started = time.perf_counter()
     request = QuantizeRequest(precision, data, **options)
@@ -93,7 +135,7 @@ def quantize(
             judgement = judge(floats.artifact, artifact, request.evaluation, profile)
             clock.lap("evaluation")
         float_mib = floats.artifact.path.stat().st_size / _MEBI
-    report = QuantizeReport(
+    return QuantizeReport(
         artifact,
         profile,
         precision,
@@ -104,9 +146,8 @@ def quantize(
         clock.laps,
         (*floats.calibration.notes, *floats.notes, *made.notes, *_advice(precision, profile)),
         judgement,
+        request.max_miou_drop,
     )
-    _refuse_drop(report, request)
-    return report
 
 
 class _Clock:
@@ -149,15 +190,4 @@ def _advice(precision: str, profile: Profile) -> tuple[str, ...]:
     return (
         f"{kind.upper()} is not faster than {best} on {profile.title} as far as measured: "
         "`segship benchmark` tells on this machine.",
-    )
-
-
-def _refuse_drop(report: QuantizeReport, request: QuantizeRequest) -> None:
-    found, allowed = report.judgement, request.max_miou_drop
-    if found is None or allowed is None or found.drop_points <= allowed:
-        return
-    raise CheckFailedError(
-        f"Expected a mIoU drop of at most {allowed:g} points on {request.evaluation}, but "
-        f"{report.artifact.path} loses {found.drop_points:.2f}: the file was kept; try --explain, "
-        "--exclude PART or more --images."
     )

@@ -1,0 +1,108 @@
+"""The options of `segship quantize`."""
+
+from __future__ import annotations
+
+import click
+
+from .cli_options import COUNT, FILE, SIZE, Command, add_options
+
+# what a profile, a method or a strategy is called stands in optimize/quantize and calibration,
+# which import numpy: the names are checked against them by a test
+PROFILES = ("auto", "cpu-onnxruntime", "cpu-openvino", "tensorrt10", "tensorrt8")
+METHODS = ("entropy", "percentile", "mse", "minmax")
+
+_OPTIONS = (
+    click.option("-o", "--out", type=FILE, required=True, metavar="FILE", help="ONNX to write."),
+    click.option(
+        "--precision",
+        type=click.Choice(("int8", "int8-all", "fp16", "mixed")),
+        required=True,
+        help="int8: products; int8-all: norms, softmax and sums as well.",
+    ),
+    click.option("--data", required=True, metavar="SPEC", help="Images to calibrate on."),
+    click.option(
+        "--profile",
+        type=click.Choice(PROFILES),
+        default="auto",
+        show_default=True,
+        help="The target; it decides the form of INT8.",
+    ),
+    click.option(
+        "--method",
+        type=click.Choice(METHODS),
+        default="entropy",
+        show_default=True,
+        help="How a range is chosen from what was seen.",
+    ),
+    click.option(
+        "--percentile",
+        type=click.FloatRange(50, 100, min_open=True),
+        default=99.99,
+        show_default=True,
+        help="What --method percentile keeps.",
+    ),
+    click.option("--images", type=COUNT, default=128, show_default=True, help="How many of them."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of their choice."),
+    click.option(
+        "--strategy",
+        type=click.Choice(("random", "stratified")),
+        default="random",
+        show_default=True,
+        help="Choose at random, or so that every class is seen.",
+    ),
+    click.option(
+        "--eval",
+        "evaluation",
+        metavar="SPEC",
+        help="Data to judge on; images of it are refused for calibration.",
+    ),
+    click.option(
+        "--max-miou-drop",
+        type=click.FloatRange(min=0),
+        metavar="POINTS",
+        help="Exit with 1 where the mIoU on --eval drops by more; the file is kept.",
+    ),
+    click.option(
+        "--allow-overlap", is_flag=True, help="Calibrate on images of --eval all the same."
+    ),
+    click.option("--no-scaling", is_flag=True, help="Leave out the exact scaling before export."),
+    click.option(
+        "--exclude",
+        multiple=True,
+        metavar="PART|NODE",
+        help="Keep it in float, as --explain names it (repeatable).",
+    ),
+    click.option(
+        "--ranges", type=FILE, metavar="FILE", help="Keep the ranges there, and use those kept."
+    ),
+    click.option("--size", type=SIZE, help="Input size (the contract's)."),
+    click.option("--dynamic", is_flag=True, help="Leave batch, height and width free."),
+    click.option(
+        "--output",
+        type=click.Choice(("logits", "logits-full", "labels")),
+        default="logits",
+        show_default=True,
+        help="Logits at 1/4, logits at full size, or labels.",
+    ),
+    click.option(
+        "--input",
+        "input_",
+        type=click.Choice(("float32", "uint8")),
+        default="float32",
+        show_default=True,
+        help="Normalised pixels, or raw ones (normalisation inside).",
+    ),
+    click.option(
+        "--opset",
+        type=click.Choice((17, 18, 20)),
+        default=17,
+        show_default=True,
+        help="ONNX operator set; 17 runs on the oldest runtimes.",
+    ),
+    click.option("--explain", is_flag=True, help="Say per node: precision, why, range, price."),
+)
+
+
+def quantize_options(command: Command) -> Command:
+    """Add what describes a quantization."""
+    return add_options(command, _OPTIONS)

@@ -1,1 +1,1 @@
-"""Which real images stand for the data? So far: the seeded choice an export is checked on."""
+"""Which real images stand for the data, and which ranges do they produce?"""

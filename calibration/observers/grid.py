@@ -18,10 +18,10 @@ def grid(low: float, high: float, *, symmetric: bool, bits: int = 8) -> tuple[fl
     Symmetric grids leave out the most negative integer (-127 to 127), asymmetric ones have all
     with the zero point rounded.
 
-    >>> grid(-12.7, 12.7, symmetric=True)
-    (0.1, -127, 127)
-    >>> grid(0.0, 25.5, symmetric=False)
-    (0.1, 0, 255)
+    >>> grid(-254.0, 254.0, symmetric=True)
+    (2.0, -127, 127)
+    >>> grid(0.0, 510.0, symmetric=False)
+    (2.0, 0, 255)
     """
     if symmetric:
         largest = 2 ** (bits - 1) - 1

@@ -43,7 +43,9 @@ def test_the_sites_are_those_the_model_has(model: SegFormer) -> None:
     assert "encoder.stages.0.blocks.0.attn.sr_norm" in sites
     assert "encoder.stages.3.blocks.1.attn.sr_norm" not in sites  # ratio 1 has no reduction
     assert {"encoder.stages.3.norm", "heads.segmentation.fuse", "heads.depth.fuse"} <= set(sites)
-    assert len(sites) == 5 * 6 + 3 + 4 + 2
+    assert (
+        len(sites) == 5 * 6 + 3 + 4 + 2 * 2
+    )  # blocks, reductions, stages, fuse and bn of two heads
 
 
 def test_maxima_are_those_of_the_outputs(
@@ -102,4 +104,4 @@ def test_the_real_model_is_measured(shared_dir: Path) -> None:
     contract = checkpoint.contract.with_size(128, 128)
     chosen = open_calibration(f"camvid:{shared_dir}/camvid@train", contract, images=2)
     found = channel_maxima(checkpoint.model, chosen.pixels())
-    assert len(found) == 59 and all(bool((values > 0).all()) for values in found.values())
+    assert len(found) == 60 and all(bool((values > 0).all()) for values in found.values())

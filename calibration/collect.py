@@ -19,7 +19,7 @@ from .probe import Watched, watch_list
 from .probe_session import ProbeSession
 from .ranges import Ranges, summarise
 
-SAMPLE = 65536  # values per tensor and image in the histograms; see docs/decisions/0010-calibration.md
+SAMPLE = 65536  # values per tensor and image in the histograms: docs/decisions/0010-calibration.md
 _UNKNOWN_SIZE = 1 << 24  # what a tensor of unknown size is taken for when memory is planned
 
 Pixels = NDArray[Any]

@@ -16,13 +16,14 @@ from ..calibration.sampling import choose_images
 from ..common.errors import InputError
 from ..common.machine import usable_cores
 from ..data.contract import Contract
+from ..data.dataset import Dataset
 from ..data.loader import prefetch
 from ..data.preprocess import preprocess
 from ..data.spec import open_dataset
 from ..runtimes.artifact import Artifact
 from ..runtimes.onnx_file import read_onnx_file
 from ..runtimes.open import load_artifact
-from .debug_compare import Comparison, NotFinite, Pair, compare, first_not_finite
+from .debug_compare import Comparison, Images, NotFinite, Pair, compare, first_not_finite
 from .debug_graph import Graph
 from .debug_noise import EXACT_DB, Value
 from .debug_points import match_points, same_nodes
@@ -106,30 +107,38 @@ def debug(
         InputError: a path, size or data is wrong, or the two have nothing in common.
         CheckFailedError: a checkpoint's export differs from torch.
     """
+    cores = threads or usable_cores()
     with _opened(a, b) as artifacts:
-        contracts = _common_size(artifacts)
-        batch = _batch(artifacts)
-        graphs = [_graph(item, (batch, 3, *contracts[0].size_px)) for item in artifacts]
-        lineages = (artifacts[0].lineage, artifacts[1].lineage)
-        by_node = same_nodes(graphs[0].model, graphs[1].model, lineages)
-        points = match_points(graphs[0].model, graphs[1].model, by_node=by_node)
-        dataset = open_dataset(data, contract=contracts[0])
-        indices = choose_images(len(dataset), images, seed=seed)
-
-        def pixels() -> Iterator[Pair]:
-            for item in prefetch(dataset, contracts[0], indices=indices):
-                other = preprocess(item.image, contracts[1])
-                yield np.repeat(item.pixels, batch, 0), np.repeat(other, batch, 0)
-
-        limits = {"threads": threads or usable_cores(), "memory_mib": memory_mib}
-        found = compare(*graphs, points, pixels, progress=progress, **limits)
-        broken = None
-        if found.broken_image is not None:
-            pair = next(islice(pixels(), found.broken_image, None))
-            broken = first_not_finite(graphs[1], pair[1], found.broken_image, **limits)
+        contracts, batch = _common_size(artifacts), _batch(artifacts)
+        shape = (batch, 3, *contracts[0].size_px)
+        first, second = _graph(artifacts[0], shape), _graph(artifacts[1], shape)
+    lineages = (artifacts[0].lineage, artifacts[1].lineage)
+    by_node = same_nodes(first.model, second.model, lineages)
+    points = match_points(first.model, second.model, by_node=by_node)
+    stream = _images(open_dataset(data, contract=contracts[0]), contracts, batch, images, seed)
+    found = compare(
+        first, second, points, stream, threads=cores, memory_mib=memory_mib, progress=progress
+    )
+    broken, number = None, found.broken_image
+    if number is not None:
+        pixels = next(islice(stream(), number, None))[1]
+        broken = first_not_finite(second, pixels, number, threads=cores, memory_mib=memory_mib)
     report = _report(found, threshold_db, by_node=by_node)
-    named = {"a": str(a), "b": str(b), "data": data, "images": len(indices)}
-    return replace(report, not_finite=broken, **named)
+    return replace(report, a=str(a), b=str(b), data=data, images=found.images, not_finite=broken)
+
+
+def _images(
+    dataset: Dataset, contracts: Sequence[Contract], batch: int, count: int, seed: int
+) -> Images:
+    """Return what yields the chosen images for both graphs, anew on every call."""
+    indices = choose_images(len(dataset), count, seed=seed)
+
+    def images() -> Iterator[Pair]:
+        for item in prefetch(dataset, contracts[0], indices=indices):
+            other = preprocess(item.image, contracts[1])
+            yield np.repeat(item.pixels, batch, 0), np.repeat(other, batch, 0)
+
+    return images
 
 
 @contextmanager

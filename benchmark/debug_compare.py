@@ -31,6 +31,7 @@ class Comparison:
     """
 
     values: tuple[Value, ...]
+    images: int
     agreement: float | None
     broken_image: int | None
 
@@ -103,9 +104,11 @@ def compare(
     groups = list(_groups(a, points, memory_mib))
     tallies = {item.key: Tally() for item in points}
     broken: list[int] = []
+    images_seen = 0
     for part in track(groups, "parts", len(groups)) if progress else groups:
         group = _Group(a, b, part, every, threads)
         for number, pair in enumerate(images()):
+            images_seen = number + 1
             before = sum(tallies[item.key].not_finite for item in part)
             group.add(pair, tallies)
             if sum(tallies[item.key].not_finite for item in part) > before:
@@ -114,6 +117,7 @@ def compare(
     pixels = sum(item.pixels for item in tallies.values())
     return Comparison(
         values=tuple(tallies[item.key].value(item) for item in points),
+        images=images_seen,
         agreement=equal / pixels if pixels else None,
         broken_image=min(broken, default=None),
     )

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 _GIVEN = "segship/given/"
 _UNKNOWN_BYTES = 32 << 20  # what a tensor of unknown shape is taken for when memory is planned
-_FLOATS = {1: np.dtype(np.float32), 10: np.dtype(np.float16), 11: np.dtype(np.float64)}
+_FLOATS: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.float32),
+    10: np.dtype(np.float16),
+    11: np.dtype(np.float64),
+}
 
 
 class Graph:

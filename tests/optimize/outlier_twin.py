@@ -94,13 +94,13 @@ def _sites(model: SegFormer) -> list[tuple[str, str, tuple[str, ...]]]:
                 found.append((name, kind, tuple(r.format(up=match["up"]) for r in readers)))
         if match := re.fullmatch(rf"{_BLOCK}\.norm1", name):
             up = match["up"]
-            inner = ("sr",) if f"{up}.attn.sr" in names else ("k", "v")
+            inner: tuple[str, ...] = ("sr",) if f"{up}.attn.sr" in names else ("k", "v")
             found.append((name, "norm", tuple(f"{up}.attn.{part}" for part in ("q", *inner))))
     for stage in range(4):
-        readers = tuple(f"heads.{head}.project.{stage}" for head in model.heads)
+        consumers = tuple(f"heads.{head}.project.{stage}" for head in model.heads)
         if stage < 3:
-            readers += (f"encoder.stages.{stage + 1}.patch_embed.proj",)
-        found.append((f"encoder.stages.{stage}.norm", "stage", readers))
+            consumers += (f"encoder.stages.{stage + 1}.patch_embed.proj",)
+        found.append((f"encoder.stages.{stage}.norm", "stage", consumers))
     for name, head in model.heads.items():
         assert isinstance(head, DecodeHead)
         found.append((f"heads.{name}.bn", "head", (f"heads.{name}.classifier",)))

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import onnx
 
 FLOAT, FLOAT16 = 1, 10  # TensorProto.FLOAT, TensorProto.FLOAT16
+# What these return depends on sizes alone: they read a tensor of whatever type.
+SIZES = frozenset({"Shape", "Size", "ConstantOfShape"})
 _HALF = "tensor(float16)"
 # What these make has the type an attribute says, FP32 in the graphs that come here.
 _TYPED_BY_ATTRIBUTE = frozenset({"Constant", "ConstantOfShape", "EyeLike", "RandomNormal"})

@@ -8,7 +8,7 @@ may run in FP16, so all of it must. LayerNormalization takes its statistics in F
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import numpy as np
 from ...calibration.ranges import Ranges, TensorRange
 from ...common.errors import InputError
 from ..scaling.fp16 import FP16_MAX, FP16_SMALLEST_NORMAL
-from .fp16_types import FLOAT, HalfSlots, float_tensors, tensor_shapes
+from .fp16_types import FLOAT, SIZES, HalfSlots, float_tensors, tensor_shapes
 from .parts import part_of
 from .view import LAYOUT, GraphView, attribute
 
@@ -88,6 +88,7 @@ class _Scan:
         self.floats, self.shapes = float_tensors(model), tensor_shapes(model)
         self.ranges = ranges.tensors
         self.captured = _captured(model.graph)
+        self.pixels = _from_pixels(model.graph)
 
     def judge(self, node: onnx.NodeProto) -> Island | None:
         """Return why `node` stays in FP32, or None."""
@@ -95,8 +96,10 @@ class _Scan:
         makes = [name for name in node.output if name in self.floats]
         if node.op_type in ("Constant", "Identity") and self.view.constant(node.output[0]):
             return None
-        if not reads and not makes:
+        if node.op_type in SIZES or not (reads or makes):
             return None
+        if makes and self.pixels.isdisjoint(makes):
+            return _island(node, "computes sizes, not pixels")
         return (
             self._form(node)
             or self._weights(node, reads)
@@ -173,7 +176,7 @@ class _Scan:
 
     def _extremes(self, node: onnx.NodeProto, names: list[str], verb: str) -> Island | None:
         for name in names:
-            if self.view.constant(name):
+            if name not in self.pixels:
                 continue
             peak = self._range(name).peak
             if peak > LIMIT:
@@ -228,8 +231,11 @@ def _captured(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def peaks_of(ranges: Mapping[str, TensorRange], names: Collection[str]) -> tuple[str, float]:
-    """Return the tensor of the largest |x| among `names` and that value ("" and 0 for none)."""
-    known = [(ranges[name].peak, name) for name in names if name in ranges]
-    peak, name = max(known, default=(0.0, ""))
-    return name, peak
+def _from_pixels(graph: onnx.GraphProto) -> set[str]:
+    """Return the tensors whose values depend on the graph's inputs, not only on their sizes."""
+    constants = {item.name for item in graph.initializer}
+    found = {item.name for item in graph.input} - constants
+    for node in graph.node:
+        if node.op_type not in SIZES and found.intersection(node.input):
+            found.update(node.output)
+    return found

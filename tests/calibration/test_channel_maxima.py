@@ -54,10 +54,12 @@ def test_maxima_are_those_of_the_outputs(
     found = channel_maxima(model, iter(images))
     assert model.training and not any(module._forward_hooks for module in model.modules())
     model.eval()
-    embed = model.encoder.stages[0].patch_embed
-    norm = model.encoder.stages[0].blocks[0].norm1
-    fused = []
-    model.heads["depth"].fuse.register_forward_hook(lambda *seen: fused.append(seen[-1]))
+    embed = model.get_submodule("encoder.stages.0.patch_embed")
+    norm = model.get_submodule("encoder.stages.0.blocks.0.norm1")
+    fused: list[torch.Tensor] = []
+    model.get_submodule("heads.depth.fuse").register_forward_hook(
+        lambda *seen: fused.append(seen[-1])
+    )
     with torch.inference_mode():
         outputs = [norm(embed(torch.from_numpy(image))[0]) for image in images]
         for image in images:
@@ -76,7 +78,7 @@ def test_wrong_images_are_refused(model: SegFormer, images: list[NDArray[np.floa
     with pytest.raises(InputError, match="float32 pixels, but got uint8"):
         channel_maxima(model, [np.zeros((1, 3, 64, 64), np.uint8)])
     with torch.no_grad():
-        model.encoder.stages[1].blocks[0].norm2.bias[3] = torch.nan
+        model.get_parameter("encoder.stages.1.blocks.0.norm2.bias")[3] = torch.nan
     with pytest.raises(InputError, match=r"stages.1.blocks.0.norm2 is not in channel 3 on image 1"):
         channel_maxima(model, images)
 

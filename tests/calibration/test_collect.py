@@ -26,7 +26,11 @@ def test_extremes_and_counts_are_exact(
     path = small_graph(dynamic=dynamic)
     ranges = collect_ranges(path, None, some_images, method="minmax", sample=sample)
     doubled = 2 * np.concatenate(some_images)
-    wanted = {"pixels": doubled / 2, "doubled": doubled, "turned": doubled}
+    wanted: dict[str, NDArray[np.float32]] = {
+        "pixels": doubled / 2,
+        "doubled": doubled,
+        "turned": doubled,
+    }
     wanted["kept"] = np.maximum(doubled, 0)
     assert set(ranges.tensors) == {*wanted, "mean", "out"}  # no constants, no shapes
     for name, values in wanted.items():

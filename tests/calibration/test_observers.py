@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,10 +40,10 @@ def squared_error(values: Values, low: float, high: float, symmetric: bool) -> f
     return float(np.mean((np.clip(np.rint(exact / step), first, last) * step - exact) ** 2))
 
 
-def literal_divergence(counts: list[float], bins: int, levels: int) -> float:
+def literal_divergence(counts: Sequence[int], bins: int, levels: int) -> float:
     """KL(P‖Q) of a threshold after `bins` bins, step by step as published."""
     tail = sum(counts[bins:])
-    p = [*counts[: bins - 1], counts[bins - 1] + tail]
+    p: list[float] = [*counts[: bins - 1], counts[bins - 1] + tail]
     level_of = [bin_ * levels // bins for bin_ in range(bins)]
     q = [0.0] * bins
     for level in range(levels):

@@ -2,7 +2,8 @@
 
 A quantizer commutes with operators that only lay values out anew. It is moved up to the tensor
 they start from, so that a LayerNorm's output is quantized once, whichever way its readers take
-it, and what lies between moves int8.
+it, and what lies between moves int8. Above a product of two activations it is not moved: there it
+would come between the operators a fused attention kernel is recognised by.
 """
 
 from __future__ import annotations
@@ -65,11 +66,19 @@ def _hoist(found: dict[str, list[Edge]], view: GraphView) -> None:
         if node is None or node.op_type not in LAYOUT or name in view.outputs:
             continue
         readers = {(reader.name, at) for reader, at in view.readers[name]}
-        if name not in found or readers != set(found[name]):
+        if name not in found or readers != set(found[name]) or _of_product(name, view):
             continue
         del found[name]
         found.setdefault(node.input[0], []).append((node.name, 0))
         waiting.append(node.input[0])
+
+
+def _of_product(name: str, view: GraphView) -> bool:
+    """Say whether the tensor is a product of two activations, laid out anew."""
+    node = view.producer.get(name)
+    while node is not None and node.op_type in LAYOUT:
+        node = view.producer.get(node.input[0])
+    return node is not None and node.op_type == "MatMul" and view.tensor(node.input[1]) is None
 
 
 def _add_residuals(

@@ -6,11 +6,14 @@ A group of columns is shown where at least one measurement holds its part.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..benchmark.record import Accuracy, Frame, Measurement, Memory, Record, Samples
 from .column import Column, Group
 from .format import ABSENT, agreement, interval, mebibytes, milliseconds, percent, points, ratio
 from .further_columns import depth_group, further_group
+
+APART = ("Further accuracy", "Depth")  # groups that would make one table wider than a page
 
 
 def groups(record: Record) -> tuple[Group, ...]:
@@ -27,6 +30,15 @@ def groups(record: Record) -> tuple[Group, ...]:
     if any(item.memory for item in items):
         shown.append(_MEMORY)
     return tuple(shown)
+
+
+def tables(record: Record) -> tuple[tuple[Group, ...], ...]:
+    """Return the groups as tables that fit a page: the main one, then one per further group."""
+    shown = groups(record)
+    apart = tuple(group for group in shown if group.heading in APART)
+    main = tuple(group for group in shown if group not in apart)
+    named = replace(shown[0], columns=shown[0].columns[:1])
+    return (main, *((named, group) for group in apart))
 
 
 def drop_text(item: Measurement) -> str:

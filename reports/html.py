@@ -14,7 +14,7 @@ from ..benchmark.record import Record
 from ..common.files import write_text
 from .bars import cold_start_bars, frame_bars, histograms, memory_bars
 from .classes import class_colour, class_table
-from .columns import all_warnings, groups
+from .columns import all_warnings, tables
 from .facts import artifact_facts, environment_facts, protocol_facts, protocol_line, title
 from .format import timestamp
 from .images import panels
@@ -65,7 +65,7 @@ def _context(record: Record) -> dict[str, Any]:
         "policy": _policy(style, script),
         "verdict": judge(record),
         "warnings": all_warnings(record),
-        "groups": groups(record),
+        "tables": tables(record),
         "protocol_line": protocol_line(record),
         "plots": [
             (name, plot)

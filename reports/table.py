@@ -13,14 +13,13 @@ from rich.text import Text
 
 from ..benchmark.record import Record
 from .column import Column, Group
-from .columns import all_warnings, groups
+from .columns import APART, all_warnings, groups
 from .facts import protocol_line
 from .further_columns import DEPTH_METRICS
 from .verdict import judge
 
 # characters; these columns may wrap, no other one does
 _LEAST = {"name": 12, "drop": 14, **{heading: 9 for _, heading, _ in DEPTH_METRICS}}
-_APART = ("Further accuracy", "Depth")  # each of these groups is a table of its own
 _NARROWEST = 78  # characters both tables need; a terminal below wraps lines, but keeps digits
 
 
@@ -40,8 +39,8 @@ def print_record(record: Record, console: Console) -> None:
         console.print(Text(verdict.rule, style="dim"))
     shown = groups(record)
     first = [group for group in shown if group.heading in ("Artifact", "Accuracy")]
-    apart = [[group] for group in shown if group.heading in _APART]
-    rest = [group for group in shown if group not in first and group.heading not in _APART]
+    apart = [[group] for group in shown if group.heading in APART]
+    rest = [group for group in shown if group not in first and group.heading not in APART]
     width = _NARROWEST if console.width < _NARROWEST else None
     console.print(_table(record, _flat(first), width), crop=False)
     for chosen in (*apart, rest):

@@ -19,6 +19,7 @@ import pytest
 
 from segship.benchmark.record import Record
 from segship.reports.html import write_html
+from segship.tests.reports.test_definitions_shown import with_depth, with_further
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -170,10 +171,15 @@ def test_the_page_never_scrolls_sideways(
     assert browser.run("return document.documentElement.scrollWidth") <= width_px
 
 
-def test_the_table_of_measurements_fits_a_desktop_page(browser: Browser, report: Path) -> None:
-    browser.open(report, width_px=1280)
-    script = "const s = document.querySelector('#measurements .scroll');"
-    assert browser.run(f"{script} return s.scrollWidth <= s.clientWidth")
+def test_the_tables_of_measurements_fit_a_desktop_page(
+    browser: Browser, make_record: Callable[..., Record], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    write_html(with_depth(with_further(make_record(examples=1))), path)
+    browser.open(path, width_px=1280)
+    script = "const all = [...document.querySelectorAll('#measurements .scroll')];"
+    assert browser.run(f"{script} return all.length") == 3
+    assert browser.run(f"{script} return all.every(s => s.scrollWidth <= s.clientWidth)")
 
 
 def test_the_selector_shows_one_candidate_at_a_time(browser: Browser, report: Path) -> None:

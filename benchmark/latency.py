@@ -8,6 +8,7 @@ import base64
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..common.progress import track
 from .record import Frame, Samples
@@ -49,6 +50,13 @@ class LatencyRule:
         )
 
 
+class Runner(Protocol):
+    """What takes a turn: a `Turn`, or a session of this process."""
+
+    def run(self, runs: int, seed: int = 0) -> list[float]:
+        """Run `runs` times on pixels of `seed`; return milliseconds."""
+
+
 @dataclass(frozen=True)
 class Latency:
     """One candidate's times and what they say about themselves."""
@@ -58,7 +66,7 @@ class Latency:
 
 
 def measure_latency(
-    turns: Sequence[Turn], rule: LatencyRule, *, progress: bool = True
+    turns: Sequence[Runner], rule: LatencyRule, *, progress: bool = True
 ) -> list[Latency]:
     """Warm every worker up, then sample all of them in interleaved rounds."""
     warmups = [warm_up(turn, rule) for turn in turns]
@@ -71,7 +79,7 @@ def measure_latency(
     return [_latency(rule, *pair) for pair in zip(samples, warmups, strict=True)]
 
 
-def warm_up(turn: Turn, rule: LatencyRule) -> list[float]:
+def warm_up(turn: Runner, rule: LatencyRule) -> list[float]:
     """Run until steady, out of runs or out of time; return every warm-up time in ms."""
     times: list[float] = []
     end = time.perf_counter() + rule.warmup_s

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import existing_path, write_text
+from .price import Search, Sensitivity
 
 SCHEMA_VERSION = 1
 
@@ -205,6 +206,8 @@ class Record:
     examples: tuple[Example, ...] = ()
     warnings: tuple[str, ...] = ()
     title: str = ""
+    sensitivity: Sensitivity | None = None
+    search: Search | None = None
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def measurement(self, name: str) -> Measurement:

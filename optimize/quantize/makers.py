@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ...calibration.cache import cache_key, cached_ranges
 from ...calibration.collect import collect_ranges
 from ...calibration.ranges import Ranges
-from ...common.errors import InputError
 from ...runtimes.artifact import PassNote
 from .edges import quantized_tensors
 from .explain import NodeRow, explain
@@ -22,6 +21,8 @@ from .request import QuantizeRequest
 if TYPE_CHECKING:
     import onnx
 
+    from ...benchmark.price import Search, Sensitivity
+
 
 @dataclass(frozen=True)
 class Made:
@@ -33,6 +34,8 @@ class Made:
     rows: tuple[NodeRow, ...] = ()
     plan: QuantPlan | None = None
     notes: tuple[str, ...] = ()
+    sensitivity: Sensitivity | None = None
+    search: Search | None = None
 
 
 def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:
@@ -58,16 +61,6 @@ def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) ->
     return Made(model, ranges, done, rows, plan, plan.notes)
 
 
-def make_mixed(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:
-    """Refuse: the search is not there yet.
-
-    Raises:
-        InputError: always.
-    """
-    del floats, request, profile
-    raise InputError("Expected int8, int8-all or fp16: mixed precision is not there yet.")
-
-
 def calibrated(
     floats: FloatGraph,
     request: QuantizeRequest,
@@ -91,6 +84,13 @@ def calibrated(
         floats.artifact.path, floats.calibration.digest, floats.calibration.contract, **options
     )
     return cached_ranges(request.ranges, key, collect, tensors=tensors or ())
+
+
+def make_mixed(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:
+    """Search the parts whose INT8 is worth it; see `search_mixed.make_mixed`."""
+    from .search_mixed import make_mixed as find
+
+    return find(floats, request, profile)
 
 
 MAKERS: dict[str, Callable[[FloatGraph, QuantizeRequest, Profile], Made]] = {

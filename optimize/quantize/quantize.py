@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from .profile import Profile, read_profile
 from .request import QuantizeRequest
 
 if TYPE_CHECKING:
+    from ...benchmark.price import Search, Sensitivity
+    from ...benchmark.record import Record
     from ...models.checkpoints.settings import Settings
 
 _MEBI = 1 << 20
@@ -46,6 +48,16 @@ class QuantizeReport:
     notes: tuple[str, ...] = ()
     judgement: Judgement | None = None
     max_miou_drop: float | None = None
+    sensitivity: Sensitivity | None = None
+    search: Search | None = None
+
+    @property
+    def record(self) -> Record | None:
+        """The evaluation, with the price of every part and the trials where there was a search."""
+        if self.judgement is None:
+            return None
+        found = self.judgement.record
+        return replace(found, sensitivity=self.sensitivity, search=self.search)
 
     @property
     def size_mib(self) -> float:
@@ -83,6 +95,8 @@ class QuantizeReport:
             "seconds": self.seconds,
             "notes": self.notes,
             "judgement": None if found is None else found.to_json(),
+            "search": None if self.search is None else asdict(self.search),
+            "sensitivity": None if self.sensitivity is None else asdict(self.sensitivity),
             "nodes": [row.to_json() for row in self.rows],
         }
 
@@ -116,8 +130,10 @@ def quantize(
     The report's `refuse_drop` says whether `max_miou_drop` was kept.
     """
     started = time.perf_counter()
-    request = QuantizeRequest(precision, data, **options)
     target = Path(output)
+    request = QuantizeRequest(precision, data, **options)
+    if precision == "mixed" and request.state is None:
+        request = replace(request, state=target.with_name(f"{target.name}.trials.json"))
     probe_writable(target)
     _refuse_itself(source, target)
     profile = read_profile(request.profile)
@@ -147,6 +163,8 @@ def quantize(
         (*floats.calibration.notes, *floats.notes, *made.notes, *_advice(precision, profile)),
         judgement,
         request.max_miou_drop,
+        made.sensitivity,
+        made.search,
     )
 
 

@@ -36,6 +36,9 @@ class QuantizeRequest:
     output_kind: OutputKind = OutputKind.LOGITS
     input_kind: InputKind = InputKind.FLOAT32
     opset: int = DEFAULT_OPSET
+    trials: int = 12  # of the search of "mixed"
+    state: Path | None = None  # where it keeps them
+    threads: int | None = None  # it is timed with
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""

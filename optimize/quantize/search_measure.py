@@ -1,0 +1,100 @@
+"""Build and measure the graphs a search asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...benchmark.candidate import Candidate
+from ...benchmark.evaluate import evaluate
+from ...benchmark.latency import LatencyRule
+from ...benchmark.price import Sensitivity, Trial
+from ...benchmark.sensitivity import doubtful, sensitivity, time_together
+from ...common.errors import InputError
+from ...data.spec import open_dataset
+from ...runtimes.open import load_artifact
+
+if TYPE_CHECKING:
+    from .search_mixed import Target, Variants
+
+TRIAL_RULE = LatencyRule(rounds=15, runs=4, budget_s=30.0, warmup_runs=30, warmup_s=6.0, tail=False)
+
+
+class Bench:
+    """Measures sets of parts against the float graph at `floats`."""
+
+    def __init__(
+        self, floats: Path, target: Target, evaluation: str, max_drop: float, folder: Path
+    ) -> None:
+        """Open the evaluation data; files are made in `folder`."""
+        self.floats, self.target, self.folder = floats, target, folder
+        self.evaluation, self.max_drop = evaluation, max_drop
+        dataset = open_dataset(evaluation, contract=load_artifact(floats).contract)
+        if not dataset.has_labels:
+            raise InputError(
+                f"Expected labels to judge the accuracy on, but {evaluation} has none."
+            )
+        self.data_digest = dataset.digest()
+
+    def sensitivity(self, variants: Variants, images: int, method: str) -> Sensitivity:
+        """Return the price of every part that can be INT8."""
+        parts = {part: partial(variants.save, (part,)) for part in variants.every.parts}
+        return sensitivity(
+            self.floats,
+            parts,
+            self.evaluation,
+            runtime=self.target.runtime,
+            precision=self.target.precision,
+            threads=self.target.threads,
+            images=images,
+            method=f"each part alone as the target's form quantizes it, {method} ranges",
+        )
+
+    def trial(self, variants: Variants, parts: Sequence[str]) -> Trial:
+        """Return what the graph with `parts` in INT8 loses and gains; () is the float graph."""
+        target, path = self.target, self.folder / "trial.onnx"
+        variants.save(parts, path)
+        rest = {"runtime": target.runtime, "threads": target.threads}
+        candidates = [
+            Candidate(str(self.floats), precision="fp32", name="float", **rest),
+            Candidate(str(path), precision=target.precision, name="trial", **rest),
+        ]
+        record = evaluate(candidates, self.evaluation, examples=0)
+        first, second = (item.accuracy for item in record.measurements)
+        if first is None or second is None or second.pixel_agreement is None:
+            raise InputError(f"Expected labels to judge on, but {self.evaluation} has none.")
+        files = [self.floats, path]
+        base, timed = time_together(
+            files, target.runtime, target.precision, target.threads, TRIAL_RULE
+        )
+        drop = first.miou - second.miou
+        found = Trial(
+            name=_name(parts, variants),
+            parts=tuple(parts),
+            miou=second.miou,
+            miou_drop=drop,
+            agreement=second.pixel_agreement,
+            latency_ms=timed.samples.median_ms,
+            speedup=base.samples.median_ms / timed.samples.median_ms,
+            doubtful=doubtful(base, timed),
+            kept=drop <= self.max_drop,
+        )
+        return found if parts else replace(found, speedup=1.0, doubtful=False)
+
+
+def _name(parts: Sequence[str], variants: Variants) -> str:
+    """Name a trial by what differs from the shorter of two descriptions."""
+    if not parts:
+        return "float"
+    missing = [part for part in variants.whole if part not in parts]
+    added = [part for part in parts if part not in variants.whole]
+    if not missing and not added:
+        return "int8"
+    if len(missing) + len(added) <= len(parts):
+        words = [f"without {', '.join(missing)}"] if missing else []
+        words += [f"with {', '.join(added)}"] if added else []
+        return f"int8 {' and '.join(words)}"
+    return f"only {', '.join(parts)}"

@@ -31,8 +31,8 @@ class PartPrice:
 class Sensitivity:
     """The price of every part of one float artifact, parts in forward order.
 
-    The loss is measured in FP32 around the quantized part; the time where the rest computes in
-    `precision`, on `runtime` with `threads` threads.
+    Loss and time are against the float file, both files in `precision` beside what is INT8, on
+    `runtime` with `threads` threads.
     """
 
     artifact: str

@@ -1,4 +1,8 @@
-"""Which part may become INT8? Its loss and the time it gains where only it is quantized."""
+"""Which part may become INT8? Its loss and the time it gains where only it is quantized.
+
+Both are measured on the built file in the runtime and precision it is meant for, not worked out
+from the graph: a runtime's own mistakes are part of the price.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from ..common.machine import usable_cores
 from ..common.progress import track
 from ..data.spec import open_dataset
 from ..runtimes.open import open_session
+from ..runtimes.session import Session
 from .environment import read_environment
 from .latency import Latency, LatencyRule, measure_latency
 from .local_turn import LocalTurn
@@ -24,6 +29,7 @@ from .price import PartPrice, Sensitivity
 
 # Writes an artifact in which one part is INT8 to a path; returns the number of INT8 nodes.
 Build = Callable[[Path], int]
+Way = tuple[str, str, int]  # runtime, precision and threads
 # Few samples for each of some fifty parts: the table is a guide, a benchmark proves.
 PART_RULE = LatencyRule(
     rounds=8, runs=3, budget_s=60.0, warmup_runs=15, warmup_s=4.0, minimum_rounds=3, tail=False
@@ -53,7 +59,7 @@ def sensitivity(
         parts: part → what writes the file in which it alone is INT8, in forward order.
         data: data specification; with labels the drop of mIoU is measured as well.
         runtime: what runs the files.
-        precision: what they compute in while they are timed.
+        precision: what they compute in beside the quantized part, the float graph too.
         threads: None uses the physical cores.
         images: how many of `data`, chosen at random with `seed`; they are held in memory.
         seed: of the choice.
@@ -68,11 +74,11 @@ def sensitivity(
     with tempfile.TemporaryDirectory(prefix="segship-parts-") as folder:
         files = {part: Path(folder) / f"{index}.onnx" for index, part in enumerate(parts)}
         nodes = {part: build(files[part]) for part, build in parts.items()}
-        losses = _losses(base, files, data, runtime, count, images, seed, progress)
+        losses = _losses(base, files, data, (runtime, precision, count), images, seed, progress)
         rows = [_row(part, nodes[part], loss) for part, loss in losses.items()]
         warnings: tuple[str, ...] = ()
         if clock is not None:
-            rows, warnings = _timed(base, files, rows, runtime, precision, count, clock, progress)
+            rows, warnings = _timed(base, files, rows, (runtime, precision, count), clock, progress)
     return Sensitivity(
         artifact=base.name,
         data=data,
@@ -98,19 +104,10 @@ def doubtful(a: Latency, b: Latency) -> bool:
     return bool(gap < _SURE * (errors[0] ** 2 + errors[1] ** 2) ** 0.5)
 
 
-def time_together(
-    files: Sequence[Path], runtime: str, precision: str, threads: int, rule: LatencyRule
-) -> list[Latency]:
+def time_together(files: Sequence[Path], how: Way, rule: LatencyRule) -> list[Latency]:
     """Return the latency of every file, interleaved in this process."""
     with ExitStack() as stack:
-        turns = [
-            LocalTurn(
-                stack.enter_context(
-                    open_session(path, runtime=runtime, precision=precision, threads=threads)
-                )
-            )
-            for path in files
-        ]
+        turns = [LocalTurn(stack.enter_context(_session(path, how))) for path in files]
         return measure_latency(turns, rule, progress=False)
 
 
@@ -118,21 +115,25 @@ def _losses(
     base: Path,
     files: Mapping[str, Path],
     data: str,
-    runtime: str,
-    threads: int,
+    how: Way,
     images: int,
     seed: int,
     progress: bool,
 ) -> dict[str, LogitLoss]:
-    with open_session(base, runtime=runtime, precision="fp32", threads=threads) as session:
+    with _session(base, how) as session:
         dataset = open_dataset(data, contract=session.contract)
         chosen = choose_images(len(dataset), images, seed=seed)
         reference = Reference(session, dataset, chosen)
     found = {}
     for part, path in track(files.items(), "loss", len(files)) if progress else files.items():
-        with open_session(path, runtime=runtime, precision="fp32", threads=threads) as session:
+        with _session(path, how) as session:
             found[part] = reference.loss(session)
     return found
+
+
+def _session(path: Path, how: Way) -> Session:
+    runtime, precision, threads = how
+    return open_session(path, runtime=runtime, precision=precision, threads=threads)
 
 
 def _row(part: str, nodes: int, loss: LogitLoss) -> PartPrice:
@@ -143,9 +144,7 @@ def _timed(
     base: Path,
     files: Mapping[str, Path],
     rows: Sequence[PartPrice],
-    runtime: str,
-    precision: str,
-    threads: int,
+    how: Way,
     rule: LatencyRule,
     progress: bool,
 ) -> tuple[list[PartPrice], tuple[str, ...]]:
@@ -155,7 +154,7 @@ def _timed(
     groups = list(_grouped(rows))
     for group in track(groups, "latency", len(groups)) if progress else groups:
         paths = [base, *(files[row.part] for row in group)]
-        first, *others = time_together(paths, runtime, precision, threads, rule)
+        first, *others = time_together(paths, how, rule)
         for row, latency in zip(group, others, strict=True):
             median_ms = latency.samples.median_ms
             saved_ms = first.samples.median_ms - median_ms

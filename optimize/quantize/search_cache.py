@@ -39,14 +39,18 @@ class SearchCache:
         from ...benchmark.price import Trial
         from ...benchmark.record_reader import build
 
-        return self._found(f"trial {key}", make, lambda values: build(Trial, values))
+        found: Trial = self._found(f"trial {key}", make, lambda values: build(Trial, values))
+        return found
 
     def sensitivity(self, key: str, make: Callable[[], Sensitivity]) -> Sensitivity:
         """Return the table kept under `key`, or make it now and keep it."""
         from ...benchmark.price import Sensitivity
         from ...benchmark.record_reader import build
 
-        return self._found(f"parts {key}", make, lambda values: build(Sensitivity, values))
+        found: Sensitivity = self._found(
+            f"parts {key}", make, lambda values: build(Sensitivity, values)
+        )
+        return found
 
     def _found(self, key: str, make: Callable[[], Any], read: Callable[[Any], Any]) -> Any:
         name = hashlib.sha256(key.encode()).hexdigest()

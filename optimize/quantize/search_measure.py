@@ -57,10 +57,12 @@ class Bench:
         """Return what the graph with `parts` in INT8 loses and gains; () is the float graph."""
         target, path = self.target, self.folder / "trial.onnx"
         variants.save(parts, path)
-        rest = {"runtime": target.runtime, "threads": target.threads}
         candidates = [
-            Candidate(str(self.floats), precision="fp32", name="float", **rest),
-            Candidate(str(path), precision=target.precision, name="trial", **rest),
+            Candidate(str(file), target.runtime, precision, name, threads=target.threads)
+            for file, precision, name in (
+                (self.floats, "fp32", "float"),
+                (path, target.precision, "trial"),
+            )
         ]
         record = evaluate(candidates, self.evaluation, examples=0)
         first, second = (item.accuracy for item in record.measurements)
@@ -68,7 +70,7 @@ class Bench:
             raise InputError(f"Expected labels to judge on, but {self.evaluation} has none.")
         files = [self.floats, path]
         base, timed = time_together(
-            files, target.runtime, target.precision, target.threads, TRIAL_RULE
+            files, (target.runtime, target.precision, target.threads), TRIAL_RULE
         )
         drop = first.miou - second.miou
         found = Trial(

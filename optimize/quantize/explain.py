@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...calibration.ranges import Ranges, TensorRange
-from .plan import INT8, NodeChoice, QuantPlan
+from .plan import FLOAT, INT8, NodeChoice, QuantPlan
 from .qdq_weights import weight_error_db
 from .view import LAYOUT, GraphView
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One node. Range, clipped share and signal-to-noise are of its worst activation.
+    """One node. In INT8 range, clipped share and signal-to-noise are of its worst activation.
 
-    They are None in float; `sqnr_db` is None as well where no error is made. `weight_sqnr_db` is
-    of its weight in int8.
+    `sqnr_db` is None where no error is made, `weight_sqnr_db` is of its weight in int8. In 16 bits
+    the range is what was seen of its widest activation. A node left in float has no numbers.
     """
 
     node: str
@@ -51,7 +51,7 @@ def explain(model: onnx.ModelProto, plan: QuantPlan, ranges: Ranges) -> tuple[No
 def _row(choice: NodeChoice, plan: QuantPlan, view: GraphView, ranges: Ranges) -> NodeRow:
     part = choice.part or ""
     row = NodeRow(choice.node, choice.operator, part, choice.precision, choice.reason)
-    if choice.precision != INT8:
+    if choice.precision == FLOAT:
         return row
     known = [
         (name, ranges.tensors[name])
@@ -59,9 +59,12 @@ def _row(choice: NodeChoice, plan: QuantPlan, view: GraphView, ranges: Ranges) -
         if name
     ]
     values = asdict(row)
-    if known:
+    if known and choice.precision == INT8:
         name, worst = min(known, key=lambda item: item[1].sqnr_db)
         values |= {"tensor": name, **_numbers(worst)}
+    elif known:
+        name, widest = max(known, key=lambda item: item[1].peak)
+        values |= {"tensor": name, "low": widest.minimum, "high": widest.maximum}
     if choice.weight:
         node = view.named[choice.node]
         values["weight_sqnr_db"] = _finite(weight_error_db(view, plan.form, node, choice.weight))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from ...runtimes.onnx_file import read_onnx_file
 from ...runtimes.open import load_artifact
 from ..passes import Pass
 from .plan import refuse_quantized
+from .prescale import scaling_passes
 from .profile import Profile
 from .request import QuantizeRequest
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
     from ...models.checkpoints.checkpoint import Checkpoint
     from ...models.checkpoints.settings import Settings
-    from ...models.segformer import SegFormer
-
-ALPHA_IMAGES = 4  # images the scales are chosen on; the maxima come from MAXIMA_IMAGES
-MAXIMA_IMAGES = 32
 
 Say = Callable[[str], None]
 
@@ -75,7 +71,10 @@ def float_graph(
         contract = contract.with_size(*request.size_px)
     calibration = _images(request, contract)
     say(f"calibration  {len(calibration)} images of {request.data}")
-    scaling = _scaling(checkpoint, calibration, say) if request.scaling else ()
+    scaling: tuple[Pass, ...] = ()
+    if request.scaling:
+        say("scaling      channel maxima and the scale of every site")
+        scaling = scaling_passes(checkpoint, calibration, request.precision)
     artifact, notes = _export(checkpoint, request, folder, scaling)
     return _loaded(artifact, replace(calibration, contract=artifact.contract), notes, folder)
 
@@ -104,30 +103,6 @@ def _images(request: QuantizeRequest, contract: Contract) -> CalibrationSet:
         evaluation=request.evaluation,
         allow_overlap=request.allow_overlap,
     )
-
-
-def _scaling(checkpoint: Checkpoint, calibration: CalibrationSet, say: Say) -> tuple[Pass, ...]:
-    """Return the exact scaling passes for this checkpoint, measured on its images."""
-    import copy
-
-    from ...calibration.channel_maxima import channel_maxima
-    from ..layer_norm import FoldLayerNorms
-    from ..scaling.alpha import choose_alpha
-    from ..scaling.equalize import EqualizeWeights
-    from ..scaling.smooth import SmoothScaling
-
-    def images(count: int) -> list[NDArray[Any]]:
-        return list(itertools.islice(calibration.pixels(), count))
-
-    say("scaling      channel maxima and the scale of every site")
-    folded: SegFormer = FoldLayerNorms().run(copy.deepcopy(checkpoint.model)).model.eval()
-    equal = EqualizeWeights()
-    folded = equal.run(folded).model
-    maxima = channel_maxima(folded, itertools.islice(calibration.pixels(), MAXIMA_IMAGES))
-    chosen = choose_alpha(folded, maxima, images(ALPHA_IMAGES))
-    alphas = {site: choice.alpha for site, choice in chosen.items()}
-    unknown: dict[str, float | None] = dict.fromkeys(maxima)
-    return (equal, SmoothScaling(maxima, alphas=unknown | alphas))
 
 
 def _export(

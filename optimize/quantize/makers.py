@@ -13,7 +13,7 @@ from ...runtimes.artifact import PassNote
 from .edges import quantized_tensors
 from .explain import NodeRow, explain
 from .float_graph import FloatGraph
-from .plan import QuantPlan, make_plan
+from .plan import QuantForm, QuantPlan, make_plan
 from .profile import Profile
 from .qdq import insert_qdq
 from .request import QuantizeRequest
@@ -86,6 +86,24 @@ def calibrated(
     return cached_ranges(request.ranges, key, collect, tensors=tensors or ())
 
 
+def make_fp16(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:
+    """Write FP16 casts, with islands in FP32 where the calibration images need them.
+
+    Raises:
+        InputError: the graph is in FP16 already, or activations are not finite.
+    """
+    from .fp16 import to_fp16
+
+    del profile  # FP16 has one form
+    ranges = calibrated(floats, request, None, method="minmax")
+    result = to_fp16(floats.model, ranges, islands=request.exclude)
+    rows = explain(floats.model, QuantPlan(QuantForm(), result.choices), ranges)
+    halves = sum(choice.precision == "fp16" for choice in result.choices)
+    return Made(
+        result.model, ranges, PassNote("fp16", halves, result.notes), rows, None, result.notes
+    )
+
+
 def make_mixed(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:
     """Search the parts whose INT8 is worth it; see `search_mixed.make_mixed`."""
     from .search_mixed import make_mixed as find
@@ -96,5 +114,6 @@ def make_mixed(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -
 MAKERS: dict[str, Callable[[FloatGraph, QuantizeRequest, Profile], Made]] = {
     "int8": make_int8,
     "int8-all": make_int8,
+    "fp16": make_fp16,
     "mixed": make_mixed,
 }

@@ -99,7 +99,7 @@ def export(
     parity = verify(checkpoint.model, target, _checked_shapes(shape, dynamic), real)
     artifact = Artifact(target, "onnx", contract, lineage, sha256_file(target))
     seconds = time.perf_counter() - started
-    notes = _notes(checkpoint.contract, contract)
+    notes = (*checkpoint.notes, *_notes(checkpoint.contract, contract))
     report = ExportReport(artifact, parity, passes, operators, seconds, notes)
     if not parity.passed:
         raise CheckFailedError(

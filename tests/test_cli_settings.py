@@ -72,6 +72,11 @@ def test_export_takes_set_and_writes_it_into_the_file(
     assert onnx.load(out).graph.input[0].type.tensor_type.shape.dim[2].dim_value == 64
 
 
+def test_export_says_what_the_reader_decided(flavour_file: FlavourFile, tmp_path: Path) -> None:
+    result = _run("export", flavour_file("sithu"), "-o", tmp_path / "m.onnx", "--set", "size=64")
+    assert "read as sithu31296's SegFormer (no conv_seg)" in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

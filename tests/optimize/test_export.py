@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -114,8 +115,8 @@ def test_a_mismatch_fails_and_keeps_the_file(
     """The verdict must be able to fail: one weight of the rewritten model is changed."""
     honest = export_module._rewritten
 
-    def tampered(model: SegFormer, fold: bool) -> tuple[SegFormer, tuple[PassNote, ...]]:
-        changed, notes = honest(model, fold)
+    def tampered(model: SegFormer, *options: Any) -> tuple[SegFormer, tuple[PassNote, ...]]:
+        changed, notes = honest(model, *options)
         with torch.no_grad():
             changed.state_dict()["encoder.stages.2.blocks.0.norm1.weight"].mul_(1.01)
         return changed, notes

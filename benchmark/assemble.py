@@ -12,6 +12,7 @@ from .candidate import Candidate
 from .environment import segship_version
 from .identity import identify
 from .latency import Latency, LatencyRule
+from .ledger import ledger
 from .protocol import (
     LabelSpace,
     bootstrap_words,
@@ -102,12 +103,14 @@ def with_accuracy(
         evaluation="; ".join([words, *result.data_notes]),
         bootstrap=bootstrap_words(rule.replicates) if compared else "",
     )
+    measured = tuple(
+        replace(item, accuracy=accuracy, depth=depth) for item, accuracy, depth in rows
+    )
     return replace(
         record,
         protocol=protocol,
-        measurements=tuple(
-            replace(item, accuracy=accuracy, depth=depth) for item, accuracy, depth in rows
-        ),
+        measurements=measured,
+        ledger=ledger(measured, record.baseline),
         examples=result.examples,
         warnings=record.warnings + result.notes,
     )

@@ -31,7 +31,7 @@ _SHARED = (
 )
 # passes after which a node of the same name holds other values
 _MOVING = frozenset(
-    {"fold-layer-norms", "fold-head", "fuse-attention", "mix-ffn-layout"}
+    {"fold-layer-norm", "fold-head", "fuse-attention", "mix-ffn-layout"}
     | {"smooth-scaling", "equalize-weights", "fit-fp16"}
 )
 

@@ -81,3 +81,16 @@ class Search:
     chosen: str
     reason: str
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LedgerStep:
+    """One step from the checkpoint to the artifact, by the measurement that holds it.
+
+    `drop` is the mIoU of the step before − this one's, a fraction of 1; 0 for the first.
+    """
+
+    step: str
+    measurement: str
+    miou: float
+    drop: float

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import existing_path, write_text
-from .price import Search, Sensitivity
+from .price import LedgerStep, Search, Sensitivity
 
 SCHEMA_VERSION = 1
 
@@ -208,6 +208,7 @@ class Record:
     title: str = ""
     sensitivity: Sensitivity | None = None
     search: Search | None = None
+    ledger: tuple[LedgerStep, ...] = ()
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def measurement(self, name: str) -> Measurement:

@@ -19,6 +19,7 @@ from .facts import artifact_facts, environment_facts, protocol_facts, protocol_l
 from .format import timestamp
 from .images import panels
 from .scatter import scatter
+from .sheet import sheets
 from .verdict import judge
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -77,6 +78,7 @@ def _context(record: Record) -> dict[str, Any]:
         "classes": class_table(record),
         "panels": panels(record),
         "legend": [(name, class_colour(record, i)) for i, name in enumerate(record.classes)],
+        "sheets": sheets(record),
         "memory": memory_bars(record),
         "cold_start": cold_start_bars(record),
         "protocol": protocol_facts(record),

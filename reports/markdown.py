@@ -11,6 +11,7 @@ from .column import Column
 from .columns import all_warnings, groups
 from .facts import Facts, artifact_facts, environment_facts, protocol_facts, title
 from .format import ABSENT, timestamp
+from .sheet import Sheet, sheets
 from .verdict import judge
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
@@ -36,6 +37,8 @@ def render_markdown(record: Record) -> str:
     table = class_table(record)
     if table:
         blocks += ["## Accuracy per class", *_classes(record, table)]
+    for sheet in sheets(record):
+        blocks += [f"## {escape(sheet.title)}", *_sheet(sheet)]
     blocks += ["## Protocol", _facts(protocol_facts(record))]
     blocks += ["## Environment", _facts(environment_facts(record))]
     blocks += ["## Lineage", *_lineage(record)]
@@ -95,6 +98,17 @@ def _classes(record: Record, table: ClassTable) -> Iterator[str]:
         rows.append([escape(row.title), row.iou, *cells])
     summary = f"IoU of {len(table.rows)} classes"
     yield f"<details>\n<summary>{summary}</summary>\n\n{_table(heads, rows)}\n\n</details>"
+
+
+def _sheet(sheet: Sheet) -> Iterator[str]:
+    yield escape(sheet.sentence)
+    heads = [
+        (f"{heading} {unit}".strip(), index > 0)
+        for index, (heading, unit) in enumerate(sheet.heads)
+    ]
+    yield _table(heads, [[escape(cell.text) for cell in row] for row in sheet.rows])
+    if sheet.notes:
+        yield "\n".join(f"- {escape(note)}" for note in sheet.notes)
 
 
 def _lineage(record: Record) -> Iterator[str]:

@@ -16,6 +16,7 @@ from .column import Column, Group
 from .columns import APART, all_warnings, groups
 from .facts import protocol_line
 from .further_columns import DEPTH_METRICS
+from .sheet import Sheet, sheets
 from .verdict import judge
 
 # characters; these columns may wrap, no other one does
@@ -47,12 +48,29 @@ def print_record(record: Record, console: Console) -> None:
         if chosen:
             columns = [("", first[0].columns[0]), *_flat(chosen)]
             console.print(_table(record, columns, width), crop=False)
+    for sheet in sheets(record):
+        print_sheet(sheet, console)
     console.print(Text(protocol_line(record), style="dim"))
     console.print(Text(record.protocol.evaluation, style="dim"))
     for name, texts in all_warnings(record):
         console.print(Text(f"warning: {name}", style="bold"))
         for text in texts:
             console.print(Padding(Text(text), (0, 0, 0, 2)))
+
+
+def print_sheet(sheet: Sheet, console: Console) -> None:
+    """Print a further table under its title."""
+    console.print(Text(sheet.title, style="bold"))
+    console.print(Text(sheet.sentence, style="dim"))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, (heading, unit) in enumerate(sheet.heads):
+        name = Text("\n".join(line for line in (heading, unit) if line))
+        table.add_column(name, justify="right" if index else "left", overflow="fold")
+    for row in sheet.rows:
+        table.add_row(*(Text(cell.text) for cell in row))
+    console.print(table)
+    for note in sheet.notes:
+        console.print(Text(note))
 
 
 def _flat(shown: Sequence[Group]) -> list[tuple[str, Column]]:

@@ -43,6 +43,7 @@ demo-checkpoint: setup  ## Train the demo's checkpoint again, into runs/demo-che
 	$(BIN)/python examples/demo/train.py -o runs/demo-checkpoint
 
 test: check  ## Everything CI runs: linters, types, tests, doctests, README commands
+	@test -d .venv/smp || $(MAKE) --no-print-directory smp || echo "Without segmentation_models_pytorch: its parity tests will skip."
 	$(BIN)/python -m pytest -q
 
 check: setup  ## Lint, format check and strict types

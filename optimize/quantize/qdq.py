@@ -1,6 +1,6 @@
 """Write a plan into a graph: QuantizeLinear and DequantizeLinear around what becomes INT8.
 
-docs/decisions/0005-int8-form.md says why ONNX Runtime's quantizer does not do it.
+docs/decisions/0007-int8-form.md says why ONNX Runtime's quantizer does not do it.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def onnx_runtime(source: Path, target: Path, pixels: Images) -> None:
 
 def nncf(source: Path, target: Path, pixels: Images, model_type: str) -> None:
     """NNCF's post-training quantization of an ONNX model."""
-    import nncf as package
+    import nncf as package  # type: ignore[import-not-found]  # no dependency of ours
     import onnx
 
     options = {"model_type": package.ModelType(model_type)} if model_type else {}
@@ -132,7 +132,9 @@ def nncf(source: Path, target: Path, pixels: Images, model_type: str) -> None:
 
 def modelopt(source: Path, target: Path, pixels: Images) -> None:
     """ModelOpt's INT8 with entropy, FP32 around it."""
-    from modelopt.onnx.quantization import quantize as quantize_onnx
+    from modelopt.onnx.quantization import (  # type: ignore[import-not-found]  # as above
+        quantize as quantize_onnx,
+    )
 
     quantize_onnx(
         str(source),
@@ -159,7 +161,7 @@ def _keep_metadata(source: Path, target: Path) -> None:
 
 def report(record: Record, seconds: list[float], images: int, path: Path | None) -> None:
     """Print one line per file and write them as JSON."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for item, took in zip(record.measurements, seconds, strict=True):
         if item.accuracy is None:
             continue

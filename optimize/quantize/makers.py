@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...calibration.cache import cache_key, cached_ranges
 from ...calibration.collect import collect_ranges
@@ -75,7 +75,11 @@ def calibrated(
         InputError: the kept ranges are of another graph, data or method; or as `collect_ranges`.
     """
     chosen = method or request.method
-    options = {"method": chosen, "symmetric": symmetric, "percentile": request.percentile}
+    options: dict[str, Any] = {
+        "method": chosen,
+        "symmetric": symmetric,
+        "percentile": request.percentile,
+    }
 
     def collect() -> Ranges:
         return collect_ranges(floats.artifact.path, tensors, floats.pixels(), **options)

@@ -134,7 +134,7 @@ def make_plan(
         if node.op_type in _PRODUCTS or node.op_type in _OTHERS or part_of(node.name)
     )
     _refuse_unknown(model, choices, {*excluded, *(parts or ())})
-    notes = ()
+    notes: tuple[str, ...] = ()
     if not any(item.part for item in choices):
         notes = ("node names are not segship's: nodes were chosen by operator, not by part",)
     return QuantPlan(chosen, choices, notes)

@@ -34,8 +34,7 @@ class Profile:
         """Return the form of "int8", or of "int8-all": every product, norm, softmax and sum."""
         if precision != "int8-all":
             return self.form
-        every = {"attention": True, "linear": True, "depthwise": True, "everything": True}
-        return replace(self.form, **every)
+        return replace(self.form, attention=True, linear=True, depthwise=True, everything=True)
 
 
 def profile_names() -> tuple[str, ...]:

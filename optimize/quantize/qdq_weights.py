@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def write_weight(
     values, axis = _finite(view, node, weight), output_axis(node)
     step = weight_scales(values, axis) if form.per_channel else _one_scale(values)
     stem = f"{weight}_axis{axis}" if form.per_channel else weight
-    extra = {"axis": axis} if form.per_channel else {}
+    extra: dict[str, Any] = {"axis": axis} if form.per_channel else {}
     known = f"{stem}_scale" in writing.constants
     scale = writing.keep(f"{stem}_scale", step)
     zero = writing.keep(f"{stem}_zero_point", np.zeros(step.shape, np.int8))
@@ -68,7 +68,7 @@ def write_bias(
         writing.keep(f"{stem}_scale", step),
     ]
     output, name = f"{stem}_dequantized", f"{stem}_DequantizeLinear"
-    extra = {"axis": 0} if step.ndim else {}
+    extra: dict[str, Any] = {"axis": 0} if step.ndim else {}
     made = helper.make_node("DequantizeLinear", names, [output], name=name, **extra)
     writing.before.setdefault(node.name, []).append(made)
     writing.renamed[(node.name, 2)] = output
@@ -85,7 +85,8 @@ def weight_error_db(view: GraphView, form: QuantForm, node: onnx.NodeProto, weig
 
 def rounded(values: NDArray[np.float32], step: NDArray[np.float32], axis: int) -> NDArray[np.int8]:
     """Return `values` in int8, -127 … 127, rounded half to even as QuantizeLinear does."""
-    return np.clip(np.rint(values / _along(step, values, axis)), -127, 127).astype(np.int8)
+    whole = np.rint(values / _along(step, values, axis))
+    return np.asarray(np.clip(whole, -127, 127), np.int8)
 
 
 def _along(

@@ -51,7 +51,7 @@ def convolution() -> tuple[onnx.ModelProto, np.ndarray, np.ndarray]:
 def expected_convolution(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
     step = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / np.float32(127)
     small = rounded(weight, np.where(step > 0, step, 1))
-    return np.einsum("ochw,bcij->boij", small, x) + bias[:, None, None]
+    return np.asarray(np.einsum("ochw,bcij->boij", small, x) + bias[:, None, None])
 
 
 @pytest.mark.parametrize("stored", ["int8", "float32"])

@@ -152,7 +152,13 @@ def quantize(
 
     Example: segship quantize my_checkpoint -o int8.onnx --precision int8 --data camvid:cv@train
     """
-    check_writable(out, options["ranges"])
+    files = {"json_path": options.pop("record")}
+    files |= {name: options.pop(name) for name in ("html", "markdown")}
+    check_writable(out, options["ranges"], *files.values())
+    if options["evaluation"] is None:
+        refuse_given(ctx, "Only --eval makes a record", "record", "html", "markdown")
+    if options["precision"] != "mixed":
+        refuse_given(ctx, "Only --precision mixed searches", "trials", "threads")
     if Path(source).suffix.lower() == ".onnx":
         names = ("size", "dynamic", "output", "input_", "opset")
         refuse_given(ctx, "An ONNX file keeps its form", *names)
@@ -164,6 +170,11 @@ def quantize(
         click.echo(json.dumps(report.to_json(), indent=1, allow_nan=False))
     else:
         print_quantized(report, _console(), explain=explain)
+    if report.record is not None:
+        from .reports.write import write_record
+
+        for path in write_record(report.record, **files):
+            click.echo(f"written: {path}", err=True)
     report.refuse_drop()
 
 

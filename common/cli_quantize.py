@@ -100,6 +100,17 @@ _OPTIONS = (
         help="ONNX operator set; 17 runs on the oldest runtimes.",
     ),
     click.option("--explain", is_flag=True, help="Say per node: precision, why, range, price."),
+    click.option(
+        "--trials",
+        type=click.IntRange(min=2),
+        default=12,
+        show_default=True,
+        help="Graphs --precision mixed measures at most; kept in FILE.trials.json.",
+    ),
+    click.option("--threads", type=COUNT, metavar="N", help="Of its clock (physical cores)."),
+    click.option("--record", type=FILE, help="Write the evaluation as a record."),
+    click.option("--html", type=FILE, help="Write the evaluation as one offline HTML file."),
+    click.option("--markdown", type=FILE, help="Write its tables as Markdown."),
 )
 
 

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from .fact_grid import fact_grid
+from .sensitivity_table import part_sheet, trial_sheet
+from .table import print_sheet
 
 if TYPE_CHECKING:
     from ..calibration.coverage import Coverage
@@ -22,6 +24,10 @@ _NUMBERS = slice(3, 7)  # columns aligned to the right
 def print_quantized(report: QuantizeReport, console: Console, *, explain: bool = False) -> None:
     """Print one line per fact, then a table with a row per node where asked."""
     console.print(fact_grid(_facts(report)))
+    if report.search:
+        print_sheet(trial_sheet(report.search), console)
+    if report.sensitivity and explain:
+        print_sheet(part_sheet(report.sensitivity), console)
     if explain:
         for line in _nodes(report.rows):
             # a node's name stays whole, whatever the terminal's width
@@ -43,6 +49,7 @@ def _facts(report: QuantizeReport) -> list[tuple[str, str]]:
         *(("worst", line) for line in _worst(report.rows)),
         *(("note", line) for line in report.notes),
         *(("assumed", line) for line in report.artifact.lineage.assumptions),
+        *((("differs by", str(report.verdict)),) if report.verdict is not None else ()),
         ("verdict", _verdict(report)),
     ]  # fmt: skip  # one fact per row
 

@@ -57,11 +57,20 @@ def insert_qdq(model: onnx.ModelProto, ranges: Ranges, plan: QuantPlan) -> onnx.
             node = view.named[choice.node]
             step = write_weight(writing, view, plan.form, node, choice.weight)
             if plan.form.outputs and node.op_type == "Conv":
-                write_bias(writing, view, node, step, steps[(node.name, 0)])
+                write_bias(writing, view, node, step, _input_step(view, node, steps))
     result = onnx.ModelProto()
     result.CopyFrom(model)
     writing.apply(result.graph)
     return result
+
+
+def _input_step(
+    view: GraphView, node: onnx.NodeProto, steps: dict[Edge, NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Return the step of what a convolution reads, above the layout operators it was moved over."""
+    while (node.name, 0) not in steps:
+        node = view.producer[node.input[0]]
+    return steps[(node.name, 0)]
 
 
 def activation_scale(name: str, ranges: Ranges, plan: QuantPlan) -> Scale:

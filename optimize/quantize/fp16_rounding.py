@@ -7,14 +7,41 @@ infinite). Casts that stand in an FP32 graph it keeps. `rounded` writes that gra
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...runtimes.artifact import Artifact
+from ...runtimes.open import load_artifact
+from .fp16 import has_half
 from .fp16_types import FLOAT, FLOAT16
 
 if TYPE_CHECKING:
     import onnx
+
+
+@contextlib.contextmanager
+def as_hardware(source: str | Path | Artifact) -> Iterator[Artifact]:
+    """Yield an ONNX artifact that gives on a CPU what `source` gives on FP16 hardware.
+
+    A file without FP16 is itself that artifact; of another the yielded file is temporary.
+    """
+    import onnx
+
+    artifact = source if isinstance(source, Artifact) else load_artifact(source)
+    model = onnx.load(str(artifact.path))
+    if not has_half(model):
+        yield artifact
+        return
+    with tempfile.TemporaryDirectory(prefix="segship-") as folder:
+        path = Path(folder) / artifact.path.name
+        onnx.save(rounded(model), str(path))
+        yield replace(artifact, path=path)
 
 
 def rounded(model: onnx.ModelProto) -> onnx.ModelProto:

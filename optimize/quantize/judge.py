@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...common.errors import InputError
 from ...runtimes.artifact import Artifact
+from .fp16_rounding import as_hardware
 from .profile import Profile
 
 if TYPE_CHECKING:
@@ -40,10 +41,18 @@ class Judgement:
         }
 
 
-def judge(floats: Artifact, quantized: Artifact, evaluation: str, profile: Profile) -> Judgement:
-    """Evaluate both files on all of `evaluation`, in FP32 arithmetic around the quantized nodes.
+def judge(
+    floats: Artifact,
+    quantized: Artifact,
+    evaluation: str,
+    profile: Profile,
+    *,
+    precision: str = "fp32",
+) -> Judgement:
+    """Evaluate both files on all of `evaluation`: the float one in FP32, the other in `precision`.
 
-    A profile whose runtime is not here is judged on ONNX Runtime.
+    `precision` is what computes around the quantized nodes. A profile whose runtime is not here
+    is judged on ONNX Runtime, FP16 as FP16 hardware computes.
 
     Raises:
         InputError: the data do not fit the artifact, or have no labels.
@@ -52,11 +61,17 @@ def judge(floats: Artifact, quantized: Artifact, evaluation: str, profile: Profi
     from ...benchmark.evaluate import evaluate
 
     runtime = profile.runtime if profile.runtime in _RUNTIMES else "onnxruntime"
-    candidates = [
-        Candidate(str(item.path), runtime, "fp32", name=name)
-        for item, name in ((floats, "float"), (quantized, "quantized"))
-    ]
-    record = evaluate(candidates, evaluation)
+    with as_hardware(quantized) as computed:
+        if computed is not quantized:  # OpenVINO would take the rounding out again
+            runtime = "onnxruntime"
+        candidates = [
+            Candidate(str(item.path), runtime, way, name=name)
+            for item, way, name in (
+                (floats, "fp32", "float"),
+                (computed, precision, "quantized"),
+            )
+        ]
+        record = evaluate(candidates, evaluation)
     found = [item.accuracy for item in record.measurements]
     first, second = found
     if first is None or second is None:

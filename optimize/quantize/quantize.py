@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from .judge import Judgement, judge
 from .makers import MAKERS, Made
 from .profile import Profile, read_profile
 from .request import QuantizeRequest
+from .verdict import Verdict, compare_artifacts
 
 if TYPE_CHECKING:
     from ...benchmark.price import Search, Sensitivity
@@ -27,14 +29,15 @@ if TYPE_CHECKING:
     from ...models.checkpoints.settings import Settings
 
 _MEBI = 1 << 20
+VERDICT_IMAGES = 4  # calibration images the written file is compared with the float graph on
 
 
 @dataclass(frozen=True)
 class QuantizeReport:
     """What was written, from which images, what each node computes in, and what it cost.
 
-    `seconds` holds the time of each step by its name; `judgement` is None where no evaluation
-    data were named.
+    `seconds` holds the time of each step by its name; `verdict` compares the file with the float
+    graph on a few calibration images; `judgement` is None where no evaluation data were named.
     """
 
     artifact: Artifact
@@ -48,6 +51,7 @@ class QuantizeReport:
     notes: tuple[str, ...] = ()
     judgement: Judgement | None = None
     max_miou_drop: float | None = None
+    verdict: Verdict | None = None
     sensitivity: Sensitivity | None = None
     search: Search | None = None
 
@@ -94,6 +98,7 @@ class QuantizeReport:
             "float_mib": self.float_mib,
             "seconds": self.seconds,
             "notes": self.notes,
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
             "judgement": None if found is None else found.to_json(),
             "search": None if self.search is None else asdict(self.search),
             "sensitivity": None if self.sensitivity is None else asdict(self.sensitivity),
@@ -145,10 +150,14 @@ def quantize(
         made = MAKERS[precision](floats, request, profile)
         clock.lap("calibration")
         artifact = _write(target, made, floats)
+        few = itertools.islice(floats.pixels(), VERDICT_IMAGES)
+        verdict = compare_artifacts(floats.artifact, artifact, few)
+        clock.lap("verdict")
         judgement = None
         if request.evaluation is not None:
             say(f"evaluation   float and {precision} on {request.evaluation}")
-            judgement = judge(floats.artifact, artifact, request.evaluation, profile)
+            way = made.search.precision if made.search else "fp32"
+            judgement = judge(floats.artifact, artifact, request.evaluation, profile, precision=way)
             clock.lap("evaluation")
         float_mib = floats.artifact.path.stat().st_size / _MEBI
     return QuantizeReport(
@@ -163,8 +172,9 @@ def quantize(
         (*floats.calibration.notes, *floats.notes, *made.notes, *_advice(precision, profile)),
         judgement,
         request.max_miou_drop,
-        made.sensitivity,
-        made.search,
+        verdict,
+        sensitivity=made.sensitivity,
+        search=made.search,
     )
 
 

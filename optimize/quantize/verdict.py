@@ -7,9 +7,8 @@ answer on a CPU must not be trusted).
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...common.errors import InputError
+from ...runtimes.artifact import Artifact
 from ...runtimes.labels import labels_from_output
-from ...runtimes.open import load_artifact, open_session
+from ...runtimes.open import open_session
 from ...runtimes.session import Session
 from .fp16 import has_half
-from .fp16_rounding import rounded
+from .fp16_rounding import as_hardware
 from .not_finite import first_not_finite
 
 # The issue's bound for a change of precision; research/performance.md 9.
 AGREEMENT_FLOOR = 0.995
 
-Place = str | Path | Session
+Place = str | Path | Artifact | Session
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,14 @@ class Verdict:
         agreement = self.agreement
         return not self.not_finite and (agreement is None or agreement >= AGREEMENT_FLOOR)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; an infinite difference becomes null."""
+        values = asdict(self)
+        for head in values["heads"]:
+            if head["max_abs"] is not None and not np.isfinite(head["max_abs"]):
+                head["max_abs"] = None
+        return values
+
     def __str__(self) -> str:
         """Return the verdict in one line."""
         heads = "; ".join(_describe(item) for item in self.heads)
@@ -109,7 +117,7 @@ def compare_artifacts(
     """Compare `other` with `reference` on `images`.
 
     Args:
-        reference: an ONNX file or checkpoint, or a session on one.
+        reference: an ONNX file or checkpoint, as path or artifact, or a session on one.
         other: likewise. A file in FP16 runs as FP16 hardware would run it, a session as it is.
         images: pixels (B,3,H,W) as both take them; read once.
         threads: None uses the physical cores.
@@ -128,9 +136,10 @@ def compare_artifacts(
         raise InputError("Expected images to compare two artifacts on, but got none.")
     heads = tuple(_head(name, tally) for name, tally in seen.tallies.items())
     verdict = Verdict(heads, seen.images, "", _notes(reference, other))
-    if seen.broken is None or isinstance(other, Session) or not _is_file(other):
+    path = None if isinstance(other, Session) else _onnx_path(other)
+    if seen.broken is None or path is None:
         return verdict
-    return replace(verdict, first=first_not_finite(_load(other), seen.broken))
+    return replace(verdict, first=first_not_finite(_load(path), seen.broken))
 
 
 @contextlib.contextmanager
@@ -139,29 +148,13 @@ def _opened(place: Place, threads: int | None) -> Iterator[Session]:
     if isinstance(place, Session):
         yield place
         return
-    if not _is_half(place):
-        runtime = "onnxruntime" if _is_file(place) else "torch"
-        with open_session(place, runtime=runtime, precision="fp32", threads=threads) as session:
+    if _onnx_path(place) is None:
+        with open_session(place, runtime="torch", precision="fp32", threads=threads) as session:
             yield session
         return
-    with rounded_artifact(place) as path:
-        artifact = replace(load_artifact(place), path=path)
+    with as_hardware(place) as artifact:
         with open_session(artifact, runtime="onnxruntime", threads=threads) as session:
             yield session
-
-
-@contextlib.contextmanager
-def rounded_artifact(source: str | Path) -> Iterator[Path]:
-    """Yield a temporary FP32 file that computes what the FP16 file `source` does on hardware.
-
-    Contract and lineage lie inside, so that `evaluate` takes it as it takes `source`.
-    """
-    import onnx
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / Path(source).name
-        onnx.save(rounded(_load(source)), str(path))
-        yield path
 
 
 def _compare(first: Session, second: Session, pixels: NDArray[Any], seen: _Seen) -> None:
@@ -217,8 +210,9 @@ def _describe(item: HeadVerdict) -> str:
 
 
 def _notes(*places: Place) -> tuple[str, ...]:
-    half = [item for item in places if not isinstance(item, Session) and _is_half(item)]
-    return tuple(f"{item}: every FP16 result rounded, as FP16 hardware does" for item in half)
+    paths = [_onnx_path(item) for item in places if not isinstance(item, Session)]
+    half = [path for path in paths if path is not None and has_half(_load(path))]
+    return tuple(f"{path}: every FP16 result rounded, as FP16 hardware does" for path in half)
 
 
 def _refuse_strangers(first: Session, second: Session) -> None:
@@ -230,15 +224,13 @@ def _refuse_strangers(first: Session, second: Session) -> None:
         )
 
 
-def _is_file(place: str | Path) -> bool:
-    return Path(place).suffix.lower() == ".onnx"
+def _onnx_path(place: str | Path | Artifact) -> Path | None:
+    """Return the ONNX file of `place`, None for a checkpoint."""
+    path = place.path if isinstance(place, Artifact) else Path(place)
+    return path if path.suffix.lower() == ".onnx" else None
 
 
-def _is_half(place: str | Path) -> bool:
-    return _is_file(place) and has_half(_load(place))
-
-
-def _load(place: str | Path) -> Any:
+def _load(path: Path) -> Any:
     import onnx
 
-    return onnx.load(str(place))
+    return onnx.load(str(path))

@@ -63,6 +63,7 @@ class Trial:
     miou_drop: float
     agreement: float
     latency_ms: float
+    float_ms: float  # of the same run
     speedup: float
     doubtful: bool
     kept: bool

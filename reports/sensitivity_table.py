@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 from ..benchmark.price import PartPrice, Search, Sensitivity, Trial
 from .format import ABSENT, agreement, milliseconds, percent, points, ratio
@@ -60,12 +61,20 @@ def trial_sheet(found: Search) -> Sheet:
             ("drop", "points"),
             ("agreement", "%"),
             ("median", "ms"),
-            ("speed-up", "×"),
+            ("float", "ms"),
+            ("speed-up", ""),
             ("verdict", ""),
         ),
         rows=tuple(_trial(item, found.chosen) for item in found.trials),
-        notes=found.warnings,
+        notes=(*_listed(found.trials), *found.warnings),
     )
+
+
+def _listed(trials: Sequence[Trial]) -> Iterator[str]:
+    """Yield the parts of the trials whose names do not list them."""
+    for item in trials:
+        if "#" in item.name:
+            yield f"{item.name}: {', '.join(item.parts)}"
 
 
 def _part(row: PartPrice, worst: float, largest_ms: float, *, timed: bool) -> tuple[Cell, ...]:
@@ -94,6 +103,7 @@ def _trial(item: Trial, chosen: str) -> tuple[Cell, ...]:
         Cell(points(item.miou_drop)),
         Cell(agreement(item.agreement)),
         Cell(milliseconds(item.latency_ms)),
+        Cell(milliseconds(item.float_ms)),
         Cell(ratio(item.speedup) + _mark(item.doubtful)),
         Cell("chosen" if item.name == chosen else verdict),
     )

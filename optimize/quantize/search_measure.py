@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .search_mixed import Target, Variants
 
 TRIAL_RULE = LatencyRule(rounds=15, runs=4, budget_s=30.0, warmup_runs=30, warmup_s=6.0, tail=False)
+_NAMED = 3  # parts a trial's name lists
 
 
 class Bench:
@@ -80,6 +82,7 @@ class Bench:
             miou_drop=drop,
             agreement=second.pixel_agreement,
             latency_ms=timed.samples.median_ms,
+            float_ms=base.samples.median_ms,
             speedup=base.samples.median_ms / timed.samples.median_ms,
             doubtful=doubtful(base, timed),
             kept=drop <= self.max_drop,
@@ -88,15 +91,18 @@ class Bench:
 
 
 def _name(parts: Sequence[str], variants: Variants) -> str:
-    """Name a trial by what differs from the shorter of two descriptions."""
+    """Name a trial: by what differs from the target's whole form, or by number and a hash."""
     if not parts:
         return "float"
     missing = [part for part in variants.whole if part not in parts]
     added = [part for part in parts if part not in variants.whole]
     if not missing and not added:
         return "int8"
-    if len(missing) + len(added) <= len(parts):
+    if len(missing) + len(added) <= _NAMED:
         words = [f"without {', '.join(missing)}"] if missing else []
         words += [f"with {', '.join(added)}"] if added else []
         return f"int8 {' and '.join(words)}"
-    return f"only {', '.join(parts)}"
+    if len(parts) <= _NAMED:
+        return f"only {', '.join(parts)}"
+    digest = hashlib.sha256(", ".join(parts).encode()).hexdigest()
+    return f"{len(parts)} parts #{digest[:4]}"

@@ -34,7 +34,9 @@ def world(
         lost = sum(losses[part] for part in parts)
         time_ms = 20 - sum(saved_ms[part] for part in parts)
         name = "+".join(parts) or "float"
-        return Trial(name, parts, 0.5 - lost, lost, 1, time_ms, 20 / time_ms, False, lost <= BUDGET)
+        return Trial(
+            name, parts, 0.5 - lost, lost, 1, time_ms, 20, 20 / time_ms, False, lost <= BUDGET
+        )
 
     return measure, asked
 
@@ -72,7 +74,7 @@ def test_the_float_graph_wins_where_nothing_is_faster() -> None:
 
 
 def test_a_doubtful_gain_is_no_gain() -> None:
-    trial = Trial("a", ("a",), 0.5, 0.0, 1.0, 19.0, 1.05, True, True)
+    trial = Trial("a", ("a",), 0.5, 0.0, 1.0, 19.0, 20.0, 1.05, True, True)
     assert best([trial]) is None
 
 

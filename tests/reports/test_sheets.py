@@ -25,8 +25,8 @@ TABLE = Sensitivity(
     "float.onnx", "camvid:x@val", 16, "openvino", "bf16", 2, "entropy", "medians", PRICES, ("Busy",)
 )
 TRIALS = (
-    Trial("float", (), 0.5598, 0.0003, 0.999, 20.0, 1.0, doubtful=False, kept=True),
-    Trial("int8", ("stage 1 q",), 0.53, 0.0295, 0.96, 18.0, 1.11, doubtful=True, kept=False),
+    Trial("float", (), 0.5598, 0.0003, 0.999, 20.0, 20.0, 1.0, doubtful=False, kept=True),
+    Trial("int8", ("stage 1 q",), 0.53, 0.0295, 0.96, 18.0, 20.0, 1.11, doubtful=True, kept=False),
 )
 SEARCH = Search("camvid:x@val", 0.005, "openvino", "bf16", 2, TRIALS, "float", "INT8 is slower")
 LEDGER = (
@@ -66,7 +66,7 @@ def test_numbers_and_bars(make_record: Callable[..., Record]) -> None:
     assert [cell.text for cell in ledger.rows[1]] == ["INT8", "int8 · openvino", "55.78", "+0.22"]
     assert [cell.text for cell in ledger.rows[2]] == ["total", "", "55.78", "+0.22"]
     assert [row[-1].text for row in search.rows] == ["chosen", "loses too much"]
-    assert search.rows[1][6].text == "1.11×?"
+    assert search.rows[1][7].text == "1.11×?"
     first, second, third = parts.rows
     assert [cell.text for cell in first] == [
         "stage 1 q", "2", "1.5e-06", "2.0e-07", "0.010", "0.00", "+0.52"

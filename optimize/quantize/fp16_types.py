@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def tensor_shapes(model: onnx.ModelProto) -> Mapping[str, tuple[int | None, ...]
 
 
 def _allowed(
-    slots: list[onnx.defs.OpSchema.FormalParameter], position: int, schema: onnx.defs.OpSchema
+    slots: Sequence[onnx.defs.OpSchema.FormalParameter], position: int, schema: onnx.defs.OpSchema
 ) -> bool:
     """Say whether the formal parameter of `position` allows FP16; the last may be variadic."""
     if not slots:

@@ -8,6 +8,7 @@ may run in FP16, so all of it must. LayerNormalization takes its statistics in F
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -152,13 +153,17 @@ class _Scan:
 
     def _terms(self, node: onnx.NodeProto) -> int | None:
         """Return over how many values at most a reduction sums: everything it takes per result."""
-        before, after = self.shapes.get(node.input[0]), self.shapes.get(node.output[0])
-        if before is None or after is None or None in before or None in after:
+        before, after = self._sides(node.input[0]), self._sides(node.output[0])
+        if before is None or after is None:
             return None
         if node.op_type == "AveragePool":
-            return max(int(np.prod(before[2:])), 1)  # at most the whole map
-        made = int(np.prod([side or 1 for side in after]))
-        return int(np.prod([side or 1 for side in before])) // max(made, 1)
+            return max(math.prod(before[2:]), 1)  # at most the whole map
+        return math.prod(before) // max(math.prod(after), 1)
+
+    def _sides(self, name: str) -> list[int] | None:
+        """Return a shape without free dimensions, None for another."""
+        sides = [side for side in self.shapes.get(name, (None,)) if side is not None]
+        return sides if len(sides) == len(self.shapes.get(name, (None,))) else None
 
     def _scores(self, node: onnx.NodeProto) -> Island | None:
         """Keep a softmax of large scores, and what makes them, in FP32."""

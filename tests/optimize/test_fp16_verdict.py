@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -22,16 +23,19 @@ from segship.data.contract import InputKind, OutputKind
 from segship.data.loader import prefetch
 from segship.data.spec import open_dataset
 from segship.models.checkpoints import load_checkpoint
+from segship.models.checkpoints.hf_write import save_hf_checkpoint
 from segship.models.segformer import SegFormer
 from segship.optimize.export import export
 from segship.optimize.layer_norm import FoldLayerNorms
 from segship.optimize.passes import Pass, Pipeline
 from segship.optimize.quantize.fp16 import to_fp16
 from segship.optimize.quantize.fp16_rounding import as_hardware
+from segship.optimize.quantize.quantize import quantize
 from segship.optimize.quantize.verdict import AGREEMENT_FLOOR, compare_artifacts
 from segship.optimize.scaling.fp16 import FitFp16
 from segship.runtimes.open import load_artifact, open_session
 from segship.tests.optimize.outlier_twin import half_precision_twin
+from segship.tests.optimize.test_two_heads import two_headed
 
 Images = list[NDArray[Any]]
 
@@ -200,3 +204,34 @@ def test_the_rounded_file_says_what_the_half_file_says(tiny_onnx: Path, tmp_path
     assert not found.path.exists()
     with as_hardware(tiny_onnx) as found:
         assert found.path == tiny_onnx
+
+
+@pytest.mark.parametrize("scaling", [True, False], ids=["rescaled", "islands"])
+def test_quantize_keeps_a_checkpoint_that_overflows(
+    demo_checkpoint: Path, tmp_path: Path, scaling: bool
+) -> None:
+    checkpoint, images = load_checkpoint(demo_checkpoint), images_of(demo_checkpoint, 1)
+    model = half_precision_twin(checkpoint.model, torch.from_numpy(images[0]))
+    save_hf_checkpoint(model, checkpoint.contract, tmp_path / "twin")
+    options: dict[str, Any] = {"precision": "fp16", "data": "scenes:16", "scaling": scaling}
+    found = quantize(tmp_path / "twin", tmp_path / "half.onnx", **options)
+    assert found.verdict is not None and found.verdict.passed
+    left = [row for row in found.rows if row.precision == "fp32"]
+    assert bool(left) is not scaling
+    assert all("65504" in row.reason or "lies between" in row.reason for row in left)
+    done = {note.name: note.changed for note in found.artifact.lineage.passes}
+    assert (done.get("fit-fp16", 0) > 0) is scaling
+    assert json.loads(json.dumps(found.to_json()))["verdict"]["images"] == found.verdict.images
+
+
+def test_a_depth_head_has_no_labels_to_agree(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    export(two_headed(), path)
+    images = [np.random.default_rng(2).normal(size=(1, 3, 64, 96)).astype(np.float32)]
+    verdict = compare_artifacts(path, half_of(path, images), images)
+    labels, depth = verdict.heads
+    assert (labels.agreement, depth.agreement) == (verdict.agreement, None)
+    # float16 through five stages of a random network; measured 1e-3
+    assert depth.max_abs is not None and depth.max_reference is not None
+    assert 0 < depth.max_abs <= 1e-2 * depth.max_reference
+    assert "depth: max|Δ|" in str(verdict)

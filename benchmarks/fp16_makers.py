@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +142,9 @@ def own(path: Path, target: Path, known: Images) -> Any:
 def common(path: Path, target: Path, known: Images) -> Any:
     """Convert with onnxconverter-common, which looks at no data."""
     import onnx
-    from onnxconverter_common import float16
 
     del target, known
+    float16 = import_module("onnxconverter_common.float16")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a line per constant it clips
         return float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True)
@@ -151,11 +152,10 @@ def common(path: Path, target: Path, known: Images) -> Any:
 
 def autocast(path: Path, target: Path, known: Images) -> Any:
     """Convert with ModelOpt AutoCast on the calibration images' first (it takes one batch)."""
-    from modelopt.onnx.autocast import convert_to_mixed_precision
-
+    convert = import_module("modelopt.onnx.autocast").convert_to_mixed_precision
     data = target.with_suffix(".npz")
     np.savez(data, pixels=known[0])
-    return convert_to_mixed_precision(
+    return convert(
         str(path), low_precision_type="fp16", calibration_data=str(data), keep_io_types=True,
         providers=["cpu"],
     )  # fmt: skip  # one call

@@ -67,6 +67,7 @@ class Trial:
     speedup: float
     doubtful: bool
     kept: bool
+    warnings: tuple[str, ...] = ()  # what the machine did while it was timed
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...benchmark.price import Sensitivity, Trial
     from .search_mixed import Target
 
-_VERSION = 2  # changes with whatever changes a trial of the same parts
+_VERSION = 3  # changes with whatever changes a trial of the same parts
 
 
 class SearchCache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...benchmark.candidate import Candidate
+from ...benchmark.environment import read_environment
 from ...benchmark.evaluate import evaluate
 from ...benchmark.latency import LatencyRule
+from ...benchmark.machine import busy_share, machine_warnings, read_clock
 from ...benchmark.price import Sensitivity, Trial
-from ...benchmark.sensitivity import doubtful, sensitivity, time_together
+from ...benchmark.sensitivity import gain, sensitivity, time_together
 from ...common.errors import InputError
 from ...data.spec import open_dataset
 from ...runtimes.open import load_artifact
@@ -71,9 +74,11 @@ class Bench:
         if first is None or second is None or second.pixel_agreement is None:
             raise InputError(f"Expected labels to judge on, but {self.evaluation} has none.")
         files = [self.floats, path]
-        base, timed = time_together(
-            files, (target.runtime, target.precision, target.threads), TRIAL_RULE
-        )
+        way = (target.runtime, target.precision, target.threads)
+        environment, busy, start = read_environment(), busy_share(), read_clock([os.getpid()])
+        base, timed = time_together(files, way, TRIAL_RULE)
+        end = read_clock([os.getpid()])
+        won = gain(base, timed, TRIAL_RULE.runs)
         drop = first.miou - second.miou
         found = Trial(
             name=_name(parts, variants),
@@ -83,9 +88,10 @@ class Bench:
             agreement=second.pixel_agreement,
             latency_ms=timed.samples.median_ms,
             float_ms=base.samples.median_ms,
-            speedup=base.samples.median_ms / timed.samples.median_ms,
-            doubtful=doubtful(base, timed),
+            speedup=won.speedup,
+            doubtful=won.doubtful,
             kept=drop <= self.max_drop,
+            warnings=machine_warnings(environment, busy, start, end),
         )
         return found if parts else replace(found, speedup=1.0, doubtful=False)
 

@@ -172,7 +172,7 @@ def run_search(
         trials=trials,
         chosen=chosen.name,
         reason=reason(trials, chosen, table, target),
-        warnings=table.warnings,
+        warnings=tuple(dict.fromkeys(line for item in trials for line in item.warnings)),
         **asdict(target),
     )
 

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from segship.benchmark.latency import Latency, LatencyRule
 from segship.benchmark.logit_loss import _divergence
 from segship.benchmark.samples import summarise
-from segship.benchmark.sensitivity import doubtful, sensitivity
+from segship.benchmark.sensitivity import gain, sensitivity
 from segship.data.scenes import SCENE_CLASSES
 
 QUICK = LatencyRule(rounds=2, runs=2, warmup_runs=4, warmup_s=1, window=2, minimum_rounds=1)
@@ -75,12 +75,20 @@ def test_divergence_by_hand() -> None:
     assert _divergence(reference, found) == pytest.approx(wanted, rel=1e-5)  # float32 logits
 
 
-def test_a_difference_within_the_noise_is_doubtful() -> None:
+def test_a_gain_within_the_noise_is_doubtful() -> None:
     noise = np.random.default_rng(0)
+    drift = np.repeat(noise.uniform(1, 3, 9), 2)  # the machine is up to 3 times slower in a round
 
     def latency(median_ms: float) -> Latency:
-        return Latency(summarise(list(noise.normal(median_ms, 1.0, 25))), ())
+        times_ms = median_ms * drift * (1 + 0.01 * noise.standard_normal(18))
+        return Latency(summarise(list(times_ms)), ())
 
-    # the standard error of either median is 0.25 ms
-    assert doubtful(latency(20.0), latency(20.1))
-    assert not doubtful(latency(20.0), latency(17.0))
+    equal = gain(latency(20.0), latency(20.0), 2)
+    assert equal.doubtful
+    assert equal.speedup == pytest.approx(1, abs=0.01)  # 1 % noise, the lesser of two runs
+    better = gain(latency(20.0), latency(18.0), 2)
+    assert not better.doubtful
+    assert better.speedup == pytest.approx(20 / 18, abs=0.02)  # as above, two medians
+    assert better.saved_ms > 2  # in slow rounds more than on an idle machine
+    alone = Latency(summarise([1.0, 1.0]), ())
+    assert gain(alone, alone, 2).doubtful

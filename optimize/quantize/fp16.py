@@ -88,8 +88,11 @@ def refuse_half(model: onnx.ModelProto) -> None:
 
 
 def has_half(model: onnx.ModelProto) -> bool:
-    """Say whether some constant or cast of the main graph is FP16 or BF16."""
+    """Say whether some constant, cast, input or output of the main graph is FP16 or BF16."""
     narrow = {FLOAT16, 16}  # TensorProto.BFLOAT16
+    ends = (*model.graph.input, *model.graph.output)
+    if any(item.type.tensor_type.elem_type in narrow for item in ends):
+        return True
     return any(item.data_type in narrow for item in model.graph.initializer) or any(
         entry.i in narrow
         for node in model.graph.node

@@ -146,7 +146,8 @@ def quantize(
         clock = _Clock(started)
         floats = float_graph(source, request, profile, Path(folder), settings, say)
         clock.lap("float graph")
-        say(f"ranges       {request.method} of {request.precision}")
+        method = "minmax" if precision == "fp16" else request.method
+        say(f"ranges       {method} for {precision}")
         made = MAKERS[precision](floats, request, profile)
         clock.lap("calibration")
         artifact = _write(target, made, floats)

@@ -16,6 +16,7 @@ from ...runtimes.artifact import Artifact, PassNote
 from ...runtimes.onnx_file import read_onnx_file
 from ...runtimes.open import load_artifact
 from ..passes import Pass
+from .fp16 import refuse_half
 from .plan import refuse_quantized
 from .prescale import scaling_passes
 from .profile import Profile
@@ -130,6 +131,7 @@ def _loaded(
 
     model = onnx.load(str(artifact.path))
     refuse_quantized(model)
+    refuse_half(model)
     if _name_nodes(model):  # the calibration must read the names the plan speaks of
         path = folder / "named.onnx"
         onnx.save(model, str(path))

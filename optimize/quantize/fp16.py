@@ -82,8 +82,8 @@ def refuse_half(model: onnx.ModelProto) -> None:
     """
     if has_half(model):
         raise InputError(
-            "Expected a float32 graph to convert to FP16, but it computes in 16 bits already: "
-            "start from the checkpoint or its float export."
+            "Expected a float32 graph, but it computes in 16 bits already: start from the "
+            "checkpoint or its float export."
         )
 
 

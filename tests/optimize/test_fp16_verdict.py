@@ -235,3 +235,16 @@ def test_a_depth_head_has_no_labels_to_agree(tmp_path: Path) -> None:
     assert depth.max_abs is not None and depth.max_reference is not None
     assert 0 < depth.max_abs <= 1e-2 * depth.max_reference
     assert "depth: max|Δ|" in str(verdict)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_file_in_half_precision_is_not_converted_again(
+    tiny_onnx: Path, tmp_path: Path, precision: str
+) -> None:
+    copy = tmp_path / tiny_onnx.name
+    copy.write_bytes(tiny_onnx.read_bytes())
+    images = [np.random.default_rng(2).normal(size=(1, 3, 64, 96)).astype(np.float32)]
+    target = tmp_path / "again.onnx"
+    with pytest.raises(InputError, match="16 bits already"):
+        quantize(half_of(copy, images), target, precision=precision, data="scenes:2")
+    assert not target.exists()

@@ -177,11 +177,11 @@ def _timed(
     for group in track(groups, "latency", len(groups)) if progress else groups:
         paths = [base, *(files[row.part] for row in group)]
         first, *others = time_together(paths, how, rule)
-        for row, latency in zip(group, others, strict=True):
+        for price, latency in zip(group, others, strict=True):
             median_ms = latency.samples.median_ms
             won = gain(first, latency, rule.runs)
-            times = {"latency_ms": median_ms, "saved_ms": won.saved_ms}
-            found.append(replace(row, **times, doubtful=won.doubtful))
+            row = replace(price, latency_ms=median_ms, saved_ms=won.saved_ms)
+            found.append(replace(row, doubtful=won.doubtful))
     return found, machine_warnings(environment, busy, start, read_clock([os.getpid()]))
 
 

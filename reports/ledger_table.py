@@ -29,6 +29,7 @@ def ledger_sheet(steps: Sequence[LedgerStep]) -> Sheet:
         sentence="What each step from the checkpoint to the artifact lost: plus is a loss.",
         heads=(("step", ""), ("measurement", ""), ("mIoU", "%"), ("drop", "points")),
         rows=tuple(rows),
+        words=2,
     )
 
 

@@ -9,7 +9,7 @@ from ..benchmark.price import PartPrice, Search, Sensitivity, Trial
 from .format import ABSENT, agreement, milliseconds, percent, points, ratio
 from .sheet import Cell, Sheet
 
-_DECADES = 5.0  # that a bar on a logarithmic scale shows
+_DECADES = 3.0  # that a bar on a logarithmic scale shows
 _DOUBT = "?"  # behind a time that lies within its noise
 
 
@@ -89,7 +89,11 @@ def _part(row: PartPrice, worst: float, largest_ms: float, *, timed: bool) -> tu
     if timed:
         saved_ms = row.saved_ms or 0.0
         length = 100 * abs(saved_ms) / largest_ms if largest_ms else 0.0
-        text = ABSENT if row.saved_ms is None else f"{saved_ms:+.2f}{_mark(row.doubtful)}"
+        text = (
+            ABSENT
+            if row.saved_ms is None
+            else f"{saved_ms:+.2f}{_mark(row.doubtful)}".replace("-", "−")
+        )
         cells.append(Cell(text, length, "middle" if saved_ms > 0 else "light"))
     return tuple(cells)
 
@@ -125,7 +129,7 @@ def _logarithmic(value: float | None, largest: float) -> float:
     """Return the length of a bar in per cent: 0 at `_DECADES` decades below the largest.
 
     >>> _logarithmic(0.01, 1.0), _logarithmic(0.0, 1.0)
-    (60.0, 0.0)
+    (33.333333, 0.0)
     """
     if not value or largest <= 0:
         return 0.0

@@ -18,7 +18,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A titled table; the first column holds names, `heads` are (heading, unit) of all."""
+    """A titled table; the first `words` columns hold text, `heads` are (heading, unit) of all."""
 
     key: str  # its anchor
     title: str
@@ -26,6 +26,7 @@ class Sheet:
     heads: tuple[tuple[str, str], ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    words: int = 1
 
 
 def sheets(record: Record) -> tuple[Sheet, ...]:

@@ -65,7 +65,7 @@ def print_sheet(sheet: Sheet, console: Console) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, (heading, unit) in enumerate(sheet.heads):
         name = Text("\n".join(line for line in (heading, unit) if line))
-        table.add_column(name, justify="right" if index else "left", overflow="fold")
+        table.add_column(name, justify="right" if index >= sheet.words else "left", overflow="fold")
     for row in sheet.rows:
         table.add_row(*(Text(cell.text) for cell in row))
     console.print(table)

@@ -16,7 +16,7 @@ from ...benchmark.evaluate import evaluate
 from ...benchmark.latency import LatencyRule
 from ...benchmark.machine import busy_share, machine_warnings, read_clock
 from ...benchmark.price import Sensitivity, Trial
-from ...benchmark.sensitivity import gain, sensitivity, time_together
+from ...benchmark.sensitivity import PART_RULE, gain, sensitivity, time_together
 from ...common.errors import InputError
 from ...data.spec import open_dataset
 from ...runtimes.open import load_artifact
@@ -55,6 +55,7 @@ class Bench:
             precision=self.target.precision,
             threads=self.target.threads,
             images=images,
+            clock=PART_RULE,
             method=f"each part alone as the target's form quantizes it, {method} ranges",
         )
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from segship.benchmark.candidate import Candidate
+from segship.benchmark.evaluate import evaluate
 from segship.benchmark.ledger import ledger, step_of
 from segship.benchmark.record import Accuracy, Measurement
 
@@ -76,3 +79,12 @@ def test_what_a_step_is() -> None:
     )
     unchanged = {"passes": [{"name": "mixed", "changed": 0, "notes": []}]}
     assert step_of(measured("a", 0.5, lineage=unchanged)) == "export"
+
+
+def test_an_evaluation_has_its_ledger(tiny_checkpoint: Path, tiny_onnx: Path) -> None:
+    candidates = [Candidate(str(item), threads=1) for item in (tiny_checkpoint, tiny_onnx)]
+    record = evaluate(candidates, "scenes:2", examples=0, progress=False)
+    assert [item.step for item in record.ledger] == ["checkpoint", "rewrites"]
+    accuracy = record.measurements[1].accuracy
+    assert accuracy is not None
+    assert record.ledger[1].miou == accuracy.miou

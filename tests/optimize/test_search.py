@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from segship.benchmark.latency import LatencyRule
 from segship.benchmark.price import PartPrice, Trial
 from segship.benchmark.record import load_record, save_record
 from segship.common.errors import InputError
@@ -16,6 +17,7 @@ from segship.optimize.quantize.quantize import QuantizeReport, quantize
 from segship.optimize.quantize.search import best, gaining, rank, search
 from segship.optimize.quantize.search_cache import SearchCache
 
+MEASURE = "segship.optimize.quantize.search_measure"
 BUDGET = 0.01  # of mIoU
 
 
@@ -102,8 +104,13 @@ def test_rank_and_gaining_follow_time_per_loss() -> None:
 
 @pytest.fixture(scope="module")
 def mixed(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> QuantizeReport:
-    """One small search over the real tools."""
-    return run(tiny_checkpoint, tmp_path_factory.mktemp("mixed") / "m.onnx")
+    """One small search over the real tools, with short clocks."""
+    quick = LatencyRule(rounds=2, runs=1, warmup_runs=2, window=1, minimum_rounds=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{MEASURE}.PART_RULE", quick)
+        patch.setattr(f"{MEASURE}.TRIAL_RULE", quick)
+        patch.setattr("segship.optimize.quantize.search_mixed.PART_IMAGES", 1)
+        return run(tiny_checkpoint, tmp_path_factory.mktemp("mixed") / "m.onnx")
 
 
 def run(checkpoint: Path, out: Path) -> QuantizeReport:
@@ -149,8 +156,9 @@ def test_a_search_goes_on_where_it_was_stopped(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("segship.optimize.quantize.search_measure.Bench.trial", never)
-    monkeypatch.setattr("segship.optimize.quantize.search_measure.Bench.sensitivity", never)
+    monkeypatch.setattr(f"{MEASURE}.Bench.trial", never)
+    monkeypatch.setattr(f"{MEASURE}.Bench.sensitivity", never)
+    monkeypatch.setattr("segship.optimize.quantize.search_mixed.PART_IMAGES", 1)
     again = run(tiny_checkpoint, mixed.artifact.path)
     assert again.search == mixed.search
     assert again.sensitivity == mixed.sensitivity

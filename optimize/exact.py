@@ -17,6 +17,4 @@ def exact_rewrites(scaling: Sequence[Pass] = ()) -> Pipeline:
     `scaling` are exact scaling passes; they run where the norms have lost their affine part and
     the model is canonical still. Their maxima belong to the model `FoldLayerNorms` leaves.
     """
-    return Pipeline(
-        [FoldLayerNorms(), *scaling, FuseAttention(), ConvertMixFfn(), FoldHeads()]
-    )
+    return Pipeline([FoldLayerNorms(), *scaling, FuseAttention(), ConvertMixFfn(), FoldHeads()])

@@ -68,7 +68,8 @@ def test_wheel_holds_the_rooms_and_nothing_else(repository: Path, wheel: Path) -
     for room in rooms(repository):
         for file in room.rglob("*"):
             data = room.name == "profiles" and file.suffix == ".yaml"
-            if data or file.suffix == ".py" or "templates" in file.relative_to(repository).parts[:-1]:
+            inside = file.relative_to(repository).parts[:-1]
+            if data or file.suffix == ".py" or "templates" in inside:
                 wanted.add(f"segship/{file.relative_to(repository).as_posix()}")
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}

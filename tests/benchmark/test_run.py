@@ -133,7 +133,7 @@ def test_rounds_interleave_and_settling_runs_are_no_samples() -> None:
     steady = [5.0, 5.0, 5.0, 5.0] + [50.0, 5.0, 5.0] * 4
     moving = [8.0, 8.0, 4.0, 4.0, 2.0, 2.0, 1.0, 1.0] + [50.0, 1.0, 1.0] * 4
     turns = [_Clocked("a", steady, log), _Clocked("b", moving, log)]
-    first, second = measure_latency(turns, rule, progress=False)  # type: ignore[arg-type]  # a stand-in
+    first, second = measure_latency(turns, rule, progress=False)
     assert "".join(log) == "aa" + "bbbb" + "ab" * 4
     assert set(first.samples.samples_ms) == {5.0} and set(second.samples.samples_ms) == {1.0}
     assert first.samples.warmup_ms[-4:] == (50.0,) * 4
@@ -144,7 +144,7 @@ def test_rounds_interleave_and_settling_runs_are_no_samples() -> None:
 def test_the_time_budget_ends_rounds_after_the_minimum() -> None:
     rule = LatencyRule(rounds=50, runs=1, window=1, budget_s=0.0, minimum_rounds=3)
     turn = _Clocked("a", [1.0] * 500, [])
-    (result,) = measure_latency([turn], rule, progress=False)  # type: ignore[list-item]  # a stand-in
+    (result,) = measure_latency([turn], rule, progress=False)
     assert len(result.samples.samples_ms) == 3
     assert any("has 3 samples" in warning for warning in result.warnings)
 

@@ -57,7 +57,9 @@ def test_correction_removes_every_layers_own_shift(rewritten: bool) -> None:
     changed = fake_quantize_model(model, layer_ranges(model, images()))
     # shift one layer by hand: the correction must find it
     path = next(name for name in quantizable_layers(model) if name.endswith("blocks.0.ffn.fc2"))
-    quantizable_layers(changed)[path].bias.data += 0.5
+    bias = quantizable_layers(changed)[path].bias
+    assert bias is not None
+    bias.data += 0.5
     wanted, got = local_means(model, changed, images())
     assert np.allclose(got[path] - wanted[path], 0.5, atol=0.05)  # rounding shifts it by 1e-2
     before = {name: np.abs(got[name] - wanted[name]).max() for name in wanted}

@@ -94,7 +94,7 @@ def test_the_passes_change_no_output(name: str, power_of_two: bool) -> None:
 def test_scaling_inside_the_rewrites_changes_no_output(name: str) -> None:
     model = busy_model(SPECS[name])
     folded = Pipeline([FoldLayerNorms()]).run(model).model
-    scaling = [SmoothScaling(site_maxima(folded, images())), EqualizeWeights()]
+    scaling: list[Pass] = [SmoothScaling(site_maxima(folded, images())), EqualizeWeights()]
     result = exact_rewrites(scaling).run(model)
     assert worst(model, result.model, inputs()) <= SINGLE
     norm = result.model.get_parameter("encoder.stages.0.blocks.0.norm1.weight")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,8 +142,8 @@ def test_a_difference_in_one_head_alone_fails(
     """Each head has its own verdict: a good one may not cover for the other."""
     honest = export_module._rewritten
 
-    def tampered(model: SegFormer, fold: bool) -> tuple[SegFormer, tuple[PassNote, ...]]:
-        changed, notes = honest(model, fold)
+    def tampered(model: SegFormer, *options: Any) -> tuple[SegFormer, tuple[PassNote, ...]]:
+        changed, notes = honest(model, *options)
         with torch.no_grad():
             changed.state_dict()[f"heads.{head}.stages.1.weight"].mul_(1.01)
         return changed, notes

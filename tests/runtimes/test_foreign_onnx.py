@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from segship.runtimes.artifact import CONTRACT_KEY
 from segship.runtimes.open import load_artifact, open_session
 
 Shape = Sequence[str | int]
-Outputs = dict[str, tuple[int, Shape]]
+Outputs = Mapping[str, tuple[int, Shape]]
 FLOAT, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
 
 

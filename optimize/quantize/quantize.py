@@ -69,7 +69,12 @@ class QuantizeReport:
         return self.artifact.path.stat().st_size / _MEBI
 
     def refuse_drop(self) -> None:
-        """Raise CheckFailedError where the mIoU drops by more than was asked for."""
+        """Raise CheckFailedError where outputs overflow, or the mIoU drops by more than allowed."""
+        if self.verdict is not None and self.verdict.not_finite:
+            raise CheckFailedError(
+                f"Expected finite outputs, but {self.artifact.path} has others: {self.verdict}: "
+                "the file was kept; calibrate on more --images or --exclude the part named."
+            )
         found, allowed = self.judgement, self.max_miou_drop
         if found is None or allowed is None or found.drop_points <= allowed:
             return

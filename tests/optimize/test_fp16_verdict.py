@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from segship.calibration.channel_maxima import channel_maxima
 from segship.calibration.collect import collect_ranges
 from segship.calibration.ranges import Ranges
-from segship.common.errors import InputError
+from segship.common.errors import CheckFailedError, InputError
 from segship.data.contract import InputKind, OutputKind
 from segship.data.loader import prefetch
 from segship.data.spec import open_dataset
@@ -248,3 +248,15 @@ def test_a_file_in_half_precision_is_not_converted_again(
     with pytest.raises(InputError, match="16 bits already"):
         quantize(half_of(copy, images), target, precision=precision, data="scenes:2")
     assert not target.exists()
+
+
+def test_a_file_with_outputs_that_are_not_finite_fails_the_check(
+    twin: tuple[Path, Path, Images], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    path, _, images = twin
+    options: dict[str, Any] = {"precision": "fp16", "data": "scenes:2", "scaling": False}
+    found = quantize(tiny_checkpoint, tmp_path / "half.onnx", **options)
+    found.refuse_drop()
+    broken = compare_artifacts(path, plain_half_of(path, images[:3]), images[3:])
+    with pytest.raises(CheckFailedError, match="first in /segmentation/"):
+        replace(found, verdict=broken).refuse_drop()

@@ -42,6 +42,7 @@ INPUT = "pixels"
 @click.option("--eval", "evaluation", required=True, help="Evaluation images.")
 @click.option("--images", default=64, show_default=True)
 @click.option("--limit", type=int, help="Evaluate on the first images only.")
+@click.option("--rivals/--no-rivals", default=True, help="Only our own files without them.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
     checkpoint: str,
@@ -49,6 +50,7 @@ def main(
     evaluation: str,
     images: int,
     limit: int | None,
+    rivals: bool,
     json_path: Path | None,
 ) -> None:
     """Quantize in every way, evaluate all files in one pass, print and keep the table."""
@@ -59,7 +61,7 @@ def main(
         for kind, fold in (("plain", False), ("rewritten", True)):
             export(source, folder / f"{kind}.onnx", fold=fold)
         rows = [("float", folder / "rewritten.onnx", 0.0)]
-        for label, make in ways(checkpoint, data, images, calibration).items():
+        for label, make in ways(checkpoint, data, images, calibration, rivals).items():
             target = folder / f"{len(rows)}.onnx"
             started = time.perf_counter()
             try:
@@ -77,7 +79,7 @@ def main(
 
 
 def ways(
-    checkpoint: str, data: str, images: int, calibration: CalibrationSet
+    checkpoint: str, data: str, images: int, calibration: CalibrationSet, rivals: bool
 ) -> dict[str, Callable[[Path, Path], None]]:
     """Return, by its label, every function (folder, target) that writes a quantized file."""
     pixels: Images = list(calibration.pixels())
@@ -89,10 +91,14 @@ def ways(
 
         return make
 
-    return {
+    own = {
         "segship int8": ours("int8"),
         "segship int8, without scaling": ours("int8", scaling=False),
         "segship int8-all": ours("int8-all"),
+    }
+    if not rivals:
+        return own
+    return own | {
         "ONNX Runtime MinMax, plain graph": lambda f, t: onnx_runtime(f / "plain.onnx", t, pixels),
         "NNCF default, plain graph": lambda f, t: nncf(f / "plain.onnx", t, pixels, ""),
         "NNCF transformer, plain graph": lambda f, t: nncf(

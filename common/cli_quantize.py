@@ -9,7 +9,7 @@ from .cli_options import COUNT, FILE, SIZE, Command, add_options
 # what a profile, a method or a strategy is called stands in optimize/quantize and calibration,
 # which import numpy: the names are checked against them by a test
 PROFILES = ("auto", "cpu-onnxruntime", "cpu-openvino", "tensorrt10", "tensorrt8")
-METHODS = ("entropy", "percentile", "mse", "minmax")
+METHODS = ("mse", "percentile", "entropy", "minmax")
 
 _OPTIONS = (
     click.option("-o", "--out", type=FILE, required=True, metavar="FILE", help="ONNX to write."),
@@ -30,7 +30,7 @@ _OPTIONS = (
     click.option(
         "--method",
         type=click.Choice(METHODS),
-        default="entropy",
+        default="mse",
         show_default=True,
         help="How a range is chosen from what was seen.",
     ),

@@ -20,7 +20,7 @@ class QuantizeRequest:
     precision: str
     data: str
     profile: str = "auto"
-    method: str = "entropy"
+    method: str = "mse"  # docs/decisions/0007-int8-form.md has the measurement
     percentile: float = 99.99
     images: int = 128
     seed: int = 0

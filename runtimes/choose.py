@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..common.errors import SegshipError
+from ..common.errors import InputError, SegshipError
 from ..common.files import write_text
 from .artifact import Artifact
 from .session import Session
@@ -31,18 +31,38 @@ _REMEMBERED = 256
 def open_faster(
     artifact: Artifact, precision: str, threads: int, openers: Mapping[str, Opener]
 ) -> Session:
-    """Open `artifact` on the runtime of `openers` that is faster here; probe at most once."""
+    """Open `artifact` on the runtime of `openers` that is faster here; probe at most once.
+
+    Raises:
+        InputError: none of them can run it.
+    """
     key = _key(artifact, threads)
     known = next(iter(openers)) if len(openers) == 1 else _read().get(key, "")
     if known in openers:
         return openers[known](artifact, precision, threads)
-    sessions = {name: opener(artifact, precision, threads) for name, opener in openers.items()}
-    chosen = faster_runtime(artifact, sessions)
+    sessions = _opened(artifact, precision, threads, openers)
+    chosen = faster_runtime(artifact, sessions) if len(sessions) > 1 else next(iter(sessions))
     _remember(key, chosen)
     for name, session in sessions.items():
         if name != chosen:
             session.close()
     return sessions[chosen]
+
+
+def _opened(
+    artifact: Artifact, precision: str, threads: int, openers: Mapping[str, Opener]
+) -> dict[str, Session]:
+    """Return a session per runtime that takes the file; raise the first refusal if none does."""
+    sessions: dict[str, Session] = {}
+    refusals: list[InputError] = []
+    for name, opener in openers.items():
+        try:
+            sessions[name] = opener(artifact, precision, threads)
+        except InputError as refusal:
+            refusals.append(refusal)
+    if not sessions:
+        raise refusals[0]
+    return sessions
 
 
 def faster_runtime(artifact: Artifact, sessions: Mapping[str, Session]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from ..common.errors import InputError, MissingDependencyError
 from .artifact import Artifact
 from .onnx_file import read_onnx_file
+from .openvino_defects import refuse_wrong_int8
 from .per_shape import PerShape, Shape
 from .session import Array, Session, describe_heads
 
@@ -62,7 +63,8 @@ def compile_onnx(path: Path, precision: str, threads: int, shape: Shape | None =
         shape: fixes the input's shape; None leaves free dimensions free.
 
     Raises:
-        InputError: OpenVINO cannot run the file, or the CPU cannot compute in BF16.
+        InputError: OpenVINO cannot run the file or would compute it wrongly, or the CPU cannot
+            compute in BF16.
         MissingDependencyError: OpenVINO is not installed.
     """
     core = _core()
@@ -80,6 +82,7 @@ def compile_onnx(path: Path, precision: str, threads: int, shape: Shape | None =
     }
     try:
         model = core.read_model(str(path))
+        refuse_wrong_int8(model, path, precision)
         if shape is not None:
             model.reshape(list(shape))
         if model.is_dynamic():

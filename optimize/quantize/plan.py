@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 INT8, FLOAT = "int8", "float"
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+_PATCHES_PX = (4, 8)  # sides of the convolutions that reduce keys and values
 # What only `everything` (or a part asked for by name) quantizes: the inputs, by their position.
 _OTHERS = {
     "LayerNormalization": (0,),
@@ -36,9 +37,10 @@ class QuantForm:
     lie in the file: "int8" behind a DequantizeLinear, or "float32" behind a Q/DQ pair.
     `outputs`: the outputs of convolutions are quantized too and their biases are int32.
     `attention`, `linear`, `depthwise`: whether QK·PV, matrix products with a constant and
-    depthwise convolutions are quantized. `everything`: inputs of LayerNorm, softmax, sums and
-    Resize as well. `residual`: where a sum lies between a quantized product and a quantizer, its
-    other input is quantized too.
+    depthwise convolutions are quantized. `narrow_patches`: whether convolutions by 4 or 8 pixels
+    at once over channels that are no multiple of 64 may be (OpenVINO computes them wrongly).
+    `everything`: inputs of LayerNorm, softmax, sums and Resize as well. `residual`: where a sum
+    lies between a quantized product and a quantizer, its other input is quantized too.
     """
 
     symmetric: bool = True
@@ -49,6 +51,7 @@ class QuantForm:
     attention: bool = False
     linear: bool = True
     depthwise: bool = True
+    narrow_patches: bool = True
     residual: bool = True
     everything: bool = False
 
@@ -189,8 +192,9 @@ def _choice(
         return choice(FLOAT, "a bias or elementwise: stays in float")
     kind, wanted = _kind(node, view, weight)
     # a part is quantized whole, but the softmax between two products is none of them
-    asked = parts is not None and node.op_type != "Softmax"
-    if wanted and not (asked or form.everything or getattr(form, wanted)):
+    asked = parts is not None and node.op_type != "Softmax" and wanted != "narrow_patches"
+    anyway = asked or (form.everything and wanted != "narrow_patches")
+    if wanted and not (anyway or getattr(form, wanted)):
         return choice(FLOAT, _FLOAT_REASONS[wanted])
     return choice(INT8, kind, inputs, weight)
 
@@ -199,6 +203,7 @@ _FLOAT_REASONS = {
     "attention": "the target's fused attention kernel wants float",
     "linear": "not faster in INT8 on this target",
     "depthwise": "depthwise: little arithmetic, not faster in INT8 on this target",
+    "narrow_patches": "OpenVINO computes it wrongly in INT8 on a CPU with AMX",
     "everything": "a norm, softmax, activation or sum: kept in float",
 }
 
@@ -214,6 +219,8 @@ def _kind(node: onnx.NodeProto, view: GraphView, weight: str) -> tuple[str, str]
     group, tensor = attribute(node, "group", 1), view.tensor(weight)
     if group > 1 and tensor is not None and tensor.dims[1] == 1:
         return "depthwise convolution", "depthwise"
+    if tensor is not None and tensor.dims[-1] in _PATCHES_PX and tensor.dims[1] % 64:
+        return "convolution", "narrow_patches"
     return "convolution", ""
 
 

@@ -71,24 +71,8 @@ _RUNTIME = (
     ),
     click.option("--threads", type=COUNT, metavar="N", help="Threads (all physical cores)."),
 )
-_EXPORT = (
-    click.option(
-        "--to",
-        type=click.Choice(("onnx", "hf")),
-        default="onnx",
-        show_default=True,
-        help="An ONNX file, or a folder transformers loads.",
-    ),
-    click.option(
-        "--module",
-        metavar="FILE.py:CLASS",
-        help="The network CHECKPOINT holds the weights of, where no reader knows it. Runs FILE.py.",
-    ),
-    click.option(
-        "--module-args", metavar="JSON", help="What CLASS is called with: '{\"classes\": 19}'."
-    ),
+GRAPH = (  # what an ONNX file made here can look like
     click.option("--size", type=SIZE, help="Input size (the contract's)."),
-    click.option("--batch", type=COUNT, default=1, show_default=True, help="Images per run."),
     click.option("--dynamic", is_flag=True, help="Leave batch, height and width free."),
     click.option(
         "--output",
@@ -105,7 +89,6 @@ _EXPORT = (
         show_default=True,
         help="Normalised pixels, or raw ones (normalisation inside).",
     ),
-    click.option("--no-fold", is_flag=True, help="The plain graph, without the exact rewrites."),
     click.option(
         "--opset",
         type=click.Choice((17, 18, 20)),
@@ -113,6 +96,26 @@ _EXPORT = (
         show_default=True,
         help="ONNX operator set; 17 runs on the oldest runtimes.",
     ),
+)
+_EXPORT = (
+    click.option(
+        "--to",
+        type=click.Choice(("onnx", "hf")),
+        default="onnx",
+        show_default=True,
+        help="An ONNX file, or a folder transformers loads.",
+    ),
+    click.option(
+        "--module",
+        metavar="FILE.py:CLASS",
+        help="The network CHECKPOINT holds the weights of, where no reader knows it. Runs FILE.py.",
+    ),
+    click.option(
+        "--module-args", metavar="JSON", help="What CLASS is called with: '{\"classes\": 19}'."
+    ),
+    *GRAPH,
+    click.option("--batch", type=COUNT, default=1, show_default=True, help="Images per run."),
+    click.option("--no-fold", is_flag=True, help="The plain graph, without the exact rewrites."),
     click.option("--data", metavar="SPEC", help="Check on real images of this data set as well."),
     click.option("--images", type=COUNT, default=4, show_default=True, help="How many of them."),
     click.option("--explain", is_flag=True, help="Say what each pass did and what it could not."),

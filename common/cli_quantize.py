@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .cli_options import COUNT, FILE, SIZE, Command, add_options
+from .cli_options import COUNT, FILE, GRAPH, Command, add_options
 
 # what a profile, a method or a strategy is called stands in optimize/quantize and calibration,
 # which import numpy: the names are checked against them by a test
@@ -75,30 +75,7 @@ _OPTIONS = (
     click.option(
         "--ranges", type=FILE, metavar="FILE", help="Keep the ranges there, and use those kept."
     ),
-    click.option("--size", type=SIZE, help="Input size (the contract's)."),
-    click.option("--dynamic", is_flag=True, help="Leave batch, height and width free."),
-    click.option(
-        "--output",
-        type=click.Choice(("logits", "logits-full", "labels")),
-        default="logits",
-        show_default=True,
-        help="Logits at 1/4, logits at full size, or labels.",
-    ),
-    click.option(
-        "--input",
-        "input_",
-        type=click.Choice(("float32", "uint8")),
-        default="float32",
-        show_default=True,
-        help="Normalised pixels, or raw ones (normalisation inside).",
-    ),
-    click.option(
-        "--opset",
-        type=click.Choice((17, 18, 20)),
-        default=17,
-        show_default=True,
-        help="ONNX operator set; 17 runs on the oldest runtimes.",
-    ),
+    *GRAPH,
     click.option("--explain", is_flag=True, help="Say per node: precision, why, range, price."),
     click.option(
         "--trials",

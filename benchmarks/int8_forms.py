@@ -28,7 +28,8 @@ from segship.optimize.quantize.edges import quantized_tensors
 from segship.optimize.quantize.plan import QuantForm, make_plan
 from segship.optimize.quantize.qdq import insert_qdq
 
-PLAIN = QuantForm(residual=False)
+# without the convolutions OpenVINO refuses: docs/decisions/0008-openvino-int8-patches.md
+PLAIN = QuantForm(residual=False, narrow_patches=False)
 UNSIGNED = replace(PLAIN, unsigned=True)
 FORMS = {
     "convolutions": replace(PLAIN, linear=False),

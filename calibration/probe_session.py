@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.errors import InputError, MissingDependencyError
+from ..common.errors import InputError
 from ..common.machine import usable_cores
+from ..runtimes.onnxruntime_session import new_session
 from .observers.observer import Observer
 from .probe import FRACTIONS, PARTS, Watched, probed
 
@@ -25,7 +26,9 @@ class ProbeSession:
         """Open a copy of `graph` (an onnx.ModelProto) that measures the tensors of `group`."""
         data, self._outputs = probed(graph, group, sample)
         self._names = [item.name for item in group]
-        self._session = _open(data, threads or usable_cores())
+        self._session = new_session(
+            data, threads or usable_cores(), label="the graph to calibrate", quiet=True
+        )
         takes = [item.name for item in self._session.get_inputs()]
         (self._pixels,) = [name for name in takes if name != FRACTIONS]
         self._sample = sample if FRACTIONS in takes else 0
@@ -77,25 +80,3 @@ def fractions(digest: bytes, count: int) -> NDArray[np.float64]:
     """
     random = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big")))
     return np.minimum((np.arange(count) + random.random(count)) / count, _BELOW_ONE)
-
-
-def _open(data: bytes, threads: int) -> Any:
-    """Return an `onnxruntime.InferenceSession` that takes no memory it does not need."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Expected ONNX Runtime, but it is not installed: pip install onnxruntime."
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # the one line of the error says what a log would
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exception classes share no public base
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"ONNX Runtime cannot open the graph to calibrate: {reason[:300]}"
-        ) from error

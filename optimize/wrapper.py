@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from ..models.segformer import SegFormer, upsample
 LABEL_LIMIT_UINT8 = 256
 
 
-class Wrapped(nn.Module):
+class Wrapped(nn.Module, ABC):
     """A network whose input and outputs are what the contract says.
 
     Forward: (B,3,H,W) float32 (normalised) or uint8 (raw) → one tensor per head, in the
@@ -34,9 +35,9 @@ class Wrapped(nn.Module):
         self.register_buffer("gain", (contract.scale / std).reshape(1, 3, 1, 1))
         self.register_buffer("shift", (-mean / std).reshape(1, 3, 1, 1))
 
+    @abstractmethod
     def outputs(self, image: Tensor) -> dict[str, Tensor]:
         """Return the network's own output of each head for a normalised image."""
-        raise NotImplementedError
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Return one tensor per head."""

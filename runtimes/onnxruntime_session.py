@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,33 @@ class OnnxRuntimeSession(Session):
 
 
 def _open(path: Path, threads: int, taken: TensorInfo, shape: Shape | None) -> Any:
-    """Return an `onnxruntime.InferenceSession`, with free dimensions fixed to `shape` if given."""
+    """Open a file, with free dimensions fixed to `shape` if given."""
+    free = zip(taken.shape, shape or (), strict=bool(shape))
+    fixed = {name: length for name, length in free if isinstance(name, str)}
+    return new_session(str(path), threads, fixed=fixed, label=str(path))
+
+
+def new_session(
+    model: str | bytes,
+    threads: int,
+    *,
+    label: str,
+    fixed: Mapping[str, int] | None = None,
+    quiet: bool = False,
+) -> Any:
+    """Return an `onnxruntime.InferenceSession` on the CPU that leaves other threads alone.
+
+    Args:
+        model: path or bytes of an ONNX model.
+        threads: threads of one run.
+        label: what errors call the model.
+        fixed: free dimension → its length.
+        quiet: log nothing, where the error says it all.
+
+    Raises:
+        InputError: ONNX Runtime cannot run the model.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -53,14 +80,13 @@ def _open(path: Path, threads: int, taken: TensorInfo, shape: Shape | None) -> A
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
+    options.log_severity_level = 4 if quiet else 3
     # Threads may spin inside a run; between runs they would steal the cores of post-processing.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    for name, length in zip(taken.shape, shape or (), strict=bool(shape)):
-        if isinstance(name, str):
-            options.add_free_dimension_override_by_name(name, length)
+    for name, length in (fixed or {}).items():
+        options.add_free_dimension_override_by_name(name, length)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exception classes share no public base
         reason = " ".join(str(error).split())
-        raise InputError(f"ONNX Runtime cannot open {path}: {reason[:300]}") from error
+        raise InputError(f"ONNX Runtime cannot open {label}: {reason[:300]}") from error

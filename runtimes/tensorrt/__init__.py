@@ -1,0 +1,1 @@
+"""TensorRT: which release calls things what, engine files with their sidecar, the session."""

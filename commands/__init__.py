@@ -1,0 +1,1 @@
+"""One file per verb: a command parses, calls the documented function behind it, and prints."""

@@ -1,0 +1,63 @@
+"""What several commands share: the console, candidates and scoring from options, the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..common.cli_options import check_writable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..benchmark.candidate import Candidate
+    from ..benchmark.record import Record
+    from ..benchmark.scoring import Scoring
+
+
+def aside(line: str) -> None:
+    """Print a line beside the result, on stderr."""
+    click.echo(line, err=True)
+
+
+def console() -> Console:
+    """Return the terminal tables go to."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def take_candidates(artifacts: tuple[str, ...], options: dict[str, Any]) -> list[Candidate]:
+    """Read the artifacts; those that name no runtime get `--runtime` and `--precision`."""
+    from ..benchmark.candidate import read_candidates
+
+    default = {name: options.pop(name) for name in ("runtime", "precision")}
+    return read_candidates(artifacts, **default)
+
+
+def take_scoring(options: dict[str, Any]) -> Scoring:
+    """Take the protocol's options out of the options."""
+    from ..benchmark.scoring import read_scoring
+
+    names = ("protocol", "crop", "stride", "flip", "at", "level", "exclude")
+    given = {name: options.pop(name) for name in names}
+    return read_scoring(**{name: value for name, value in given.items() if value is not None})
+
+
+def take_outputs(options: dict[str, Any]) -> dict[str, Path | None]:
+    """Take the output paths out of the options, each known to be writable."""
+    outputs = {name: options.pop(name) for name in ("json_path", "html", "markdown")}
+    check_writable(*outputs.values())
+    return outputs
+
+
+def deliver(record: Record, outputs: dict[str, Path | None]) -> None:
+    """Print a record and write it to the files asked for."""
+    from ..reports.table import print_record
+    from ..reports.write import write_record
+
+    print_record(record, console())
+    for path in write_record(record, **outputs):
+        click.echo(f"written: {path}")

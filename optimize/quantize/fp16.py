@@ -9,22 +9,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ...calibration.ranges import Ranges
 from ...common.errors import InputError
-from .fp16_types import FLOAT, FLOAT16, SIZES, HalfSlots, float_tensors
+from .fp16_casts import Conversion
+from .fp16_types import FLOAT16
 from .islands import HEADROOM, Island, find_islands
 from .parts import part_of
 from .plan import NodeChoice, refuse_quantized
-from .view import GraphView
-from .writing import Writing
 
 if TYPE_CHECKING:
     import onnx
 
 FP16, FP32 = "fp16", "fp32"
-_SUFFIX = {FLOAT16: "fp16", FLOAT: "fp32"}
 
 
 @dataclass(frozen=True)
@@ -69,9 +65,9 @@ def to_fp16(
     for index, node in enumerate(work.graph.node):
         node.name = node.name or f"{node.op_type}_unnamed_{index}"
     found = find_islands(work, ranges, islands)
-    casts = _Conversion(work, frozenset(found), keep_io).write()
-    notes = _notes(model, ranges, found, casts)
-    return Fp16Result(work, tuple(found.values()), _choices(model, found), casts, notes)
+    casts = Conversion(work, frozenset(found), keep_io).write()
+    notes = fp16_notes(model, ranges, found, casts)
+    return Fp16Result(work, tuple(found.values()), node_choices(model, found), casts, notes)
 
 
 def refuse_half(model: onnx.ModelProto) -> None:
@@ -102,109 +98,8 @@ def has_half(model: onnx.ModelProto) -> bool:
     )
 
 
-class _Conversion:
-    """One model on its way to FP16, in place."""
-
-    def __init__(self, model: onnx.ModelProto, islands: Collection[str], keep_io: bool) -> None:
-        self.graph, self.islands, self.keep_io = model.graph, islands, keep_io
-        self.slots, self.floats = HalfSlots(model), set(float_tensors(model))
-        self.kinds = self._kinds()
-        self.wide: dict[str, str] = {}  # FP16 tensor → the graph output of its values in FP32
-        if keep_io:
-            self._rename_outputs()
-        self.view, self.writing = GraphView(model), Writing()
-        self.casts = 0
-
-    def write(self) -> int:
-        """Rewrite the graph and return how many casts it took."""
-        for node in self.view.nodes:
-            if node.op_type in SIZES:
-                continue
-            half = self._half(node)
-            for position, name in enumerate(node.input):
-                if name in self.floats:
-                    wanted = FLOAT16 if half and self.slots.takes(node, position) else FLOAT
-                    self._read(node, position, name, wanted)
-            if half:
-                _retype(node)
-        for name in self.wide:
-            self._cast(name, FLOAT)
-        if not self.keep_io:
-            for item in (*self.graph.input, *self.graph.output):
-                if self.kinds.get(item.name) == FLOAT16:
-                    item.type.tensor_type.elem_type = FLOAT16
-        del self.graph.value_info[:]
-        self.writing.apply(self.graph)
-        return self.casts
-
-    def _half(self, node: onnx.NodeProto) -> bool:
-        return node.name not in self.islands
-
-    def _kinds(self) -> dict[str, int]:
-        """Return the type every float activation will have."""
-        kinds = {
-            item.name: FLOAT if self.keep_io else FLOAT16
-            for item in self.graph.input
-            if item.name in self.floats
-        }
-        for node in self.graph.node:
-            for position, name in enumerate(node.output):
-                if name in self.floats:
-                    half = self._half(node) and self.slots.makes(node, position)
-                    kinds[name] = FLOAT16 if half else FLOAT
-        return kinds
-
-    def _rename_outputs(self) -> None:
-        """Free the names of the graph's outputs for the casts that will make them."""
-        for item in self.graph.output:
-            if self.kinds.get(item.name) != FLOAT16:
-                continue
-            new = f"{item.name}_fp16"
-            self.wide[new] = item.name
-            self.kinds[new] = self.kinds.pop(item.name)
-            self.floats.add(new)
-            for node in self.graph.node:
-                for names in (node.input, node.output):
-                    for position, name in enumerate(names):
-                        if name == item.name:
-                            names[position] = new
-
-    def _read(self, node: onnx.NodeProto, position: int, name: str, wanted: int) -> None:
-        constant = self.view.array(name)
-        if constant is not None and wanted == FLOAT16:
-            tensor = self.view.tensor(name)
-            stem = (tensor.name if tensor is not None else "") or name
-            new = self.writing.keep(f"{stem}_fp16", constant.astype(np.float16))
-        elif constant is not None or self.kinds.get(name, FLOAT) == wanted:
-            return
-        else:
-            new = self._cast(name, wanted)
-        self.writing.renamed[(node.name, position)] = new
-
-    def _cast(self, name: str, wanted: int) -> str:
-        """Return the tensor with the values of `name` in the type `wanted`, made once."""
-        from onnx import helper
-
-        output = self.wide.get(name, "") or f"{name}_{_SUFFIX[wanted]}"
-        maker = self.view.producer.get(name)
-        behind = self.writing.after.setdefault(maker.name if maker is not None else "", [])
-        if all(output not in node.output for node in behind):
-            behind.append(
-                helper.make_node("Cast", [name], [output], name=f"{output}_Cast", to=wanted)
-            )
-            self.casts += 1
-        return output
-
-
-def _retype(node: onnx.NodeProto) -> None:
-    """Let a cast to FP32 that the graph had make FP16."""
-    if node.op_type == "Cast":
-        for entry in node.attribute:
-            if entry.name == "to" and entry.i == FLOAT:
-                entry.i = FLOAT16
-
-
-def _choices(model: onnx.ModelProto, found: dict[str, Island]) -> tuple[NodeChoice, ...]:
+def node_choices(model: onnx.ModelProto, found: dict[str, Island]) -> tuple[NodeChoice, ...]:
+    """Return what each node of a part computes in, and each node of `found`, with the reason."""
     choices = []
     for node in model.graph.node:
         part, island = part_of(node.name), found.get(node.name)
@@ -226,7 +121,7 @@ def _fits(node: onnx.NodeProto) -> str:
     return "fits"
 
 
-def _notes(
+def fp16_notes(
     model: onnx.ModelProto, ranges: Ranges, found: dict[str, Island], casts: int
 ) -> tuple[str, ...]:
     """Say in lines how far the graph is from the end of FP16 and what the islands cost."""
@@ -240,7 +135,7 @@ def _notes(
     lines.append(
         f"{inside} nodes stay in FP32, of {nodes} that compute; {casts} casts"
         if inside
-        else f"no node stays in FP32; {casts} casts, at the input and the outputs"
+        else f"no node stays in FP32; {casts} {'cast' if casts == 1 else 'casts'}"
     )
     norms = [node for node in model.graph.node if node.op_type == "LayerNormalization"]
     squared = [n.input[0] for n in norms if ranges.tensors[n.input[0]].peak > 255]

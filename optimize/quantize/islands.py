@@ -9,7 +9,7 @@ may run in FP16, so all of it must. LayerNormalization takes its statistics in F
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,10 @@ class Island:
 
 
 def find_islands(
-    model: onnx.ModelProto, ranges: Ranges, asked: Collection[str] = ()
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    asked: Collection[str] = (),
+    also: Mapping[str, str] | None = None,
 ) -> dict[str, Island]:
     """Return node name → why it stays in FP32, in forward order.
 
@@ -58,6 +61,7 @@ def find_islands(
         model: a float32 graph with a name for every node.
         ranges: minmax ranges of its activations; only the exact extremes count.
         asked: further nodes or parts to keep.
+        also: further nodes, with the reason.
 
     Raises:
         InputError: an activation without a range, or a node or part the graph does not have.
@@ -72,9 +76,12 @@ def find_islands(
                 f"Expected a part or a node of the graph to keep in FP32, but it has no {name!r}."
             )
     found: dict[str, Island] = {}
+    known_reasons = also or {}
     for node in scan.view.nodes:
         wanted = node.name in asked or part_of(node.name) in asked
         island = _island(node, "asked for") if wanted else scan.judge(node)
+        if island is None and node.name in known_reasons:
+            island = _island(node, known_reasons[node.name])
         if island is not None:
             found[node.name] = island
     _close_gaps(scan.view, found)

@@ -41,6 +41,7 @@ class QuantForm:
     at once over channels that are no multiple of 64 may be (OpenVINO computes them wrongly).
     `everything`: inputs of LayerNorm, softmax, sums and Resize as well. `residual`: where a sum
     lies between a quantized product and a quantizer, its other input is quantized too.
+    `half_scales`: every scale is an FP16 number where one is near, and biases are not quantized.
     """
 
     symmetric: bool = True
@@ -54,6 +55,7 @@ class QuantForm:
     narrow_patches: bool = True
     residual: bool = True
     everything: bool = False
+    half_scales: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a form nobody writes."""

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ...calibration.ranges import Ranges, TensorRange
 from ...common.errors import InputError
 from .edges import Edge, quantized_tensors
-from .plan import INT8, QuantPlan, refuse_quantized
+from .half_scales import half_scale
+from .plan import INT8, QuantForm, QuantPlan, refuse_quantized
 from .qdq_weights import write_bias, write_weight
 from .view import GraphView
 from .writing import SMALLEST_SCALE, Writing
@@ -56,7 +57,7 @@ def insert_qdq(model: onnx.ModelProto, ranges: Ranges, plan: QuantPlan) -> onnx.
         if choice.precision == INT8 and choice.weight:
             node = view.named[choice.node]
             step = write_weight(writing, view, plan.form, node, choice.weight)
-            if plan.form.outputs and node.op_type == "Conv":
+            if plan.form.outputs and node.op_type == "Conv" and not plan.form.half_scales:
                 write_bias(writing, view, node, step, _input_step(view, node, steps))
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -85,8 +86,13 @@ def activation_scale(name: str, ranges: Ranges, plan: QuantPlan) -> Scale:
             f"Expected a finite calibrated range of {name!r}, but got {found}: calibrate the graph "
             "that is quantized."
         )
-    if plan.form.symmetric:
-        return _symmetric(found, plan.form.unsigned and found.minimum >= 0)
+    scale = _scale(found, plan.form)
+    return Scale(half_scale(scale.step), scale.zero) if plan.form.half_scales else scale
+
+
+def _scale(found: TensorRange, form: QuantForm) -> Scale:
+    if form.symmetric:
+        return _symmetric(found, form.unsigned and found.minimum >= 0)
     low, high = min(found.low, 0.0), max(found.high, 0.0)
     step = max(np.float32((high - low) / 255), SMALLEST_SCALE)
     zero = np.clip(round(-low / float(step)), 0, 255)

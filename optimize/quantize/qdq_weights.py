@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...calibration.weights import weight_scales
 from ...common.errors import InputError
+from .half_scales import half_scale
 from .plan import QuantForm
 from .view import GraphView, attribute
 from .writing import SMALLEST_SCALE, Writing
@@ -26,7 +27,7 @@ def write_weight(
     from onnx import helper
 
     values, axis = _finite(view, node, weight), output_axis(node)
-    step = weight_scales(values, axis) if form.per_channel else _one_scale(values)
+    step = weight_step(view, form, node, weight)
     stem = f"{weight}_axis{axis}" if form.per_channel else weight
     extra: dict[str, Any] = {"axis": axis} if form.per_channel else {}
     known = f"{stem}_scale" in writing.constants
@@ -45,6 +46,19 @@ def write_weight(
         writing.before.setdefault(node.name, []).extend(made)
     writing.renamed[(node.name, list(node.input).index(weight))] = output
     return step
+
+
+def weight_step(
+    view: GraphView, form: QuantForm, node: onnx.NodeProto, weight: str
+) -> NDArray[np.float32]:
+    """Return the steps of the constant `weight` of `node`: () or (output channels,).
+
+    Raises:
+        InputError: a weight that is not finite.
+    """
+    values, axis = _finite(view, node, weight), output_axis(node)
+    step = weight_scales(values, axis) if form.per_channel else _one_scale(values)
+    return half_scale(step) if form.half_scales else step
 
 
 def write_bias(
@@ -77,7 +91,7 @@ def write_bias(
 def weight_error_db(view: GraphView, form: QuantForm, node: onnx.NodeProto, weight: str) -> float:
     """Return the signal-to-noise ratio of the constant `weight` in int8; infinite without error."""
     values, axis = _finite(view, node, weight), output_axis(node)
-    step = weight_scales(values, axis) if form.per_channel else _one_scale(values)
+    step = weight_step(view, form, node, weight)
     error = rounded(values, step, axis) * _along(step, values, axis) - values
     noise = float(np.square(error, dtype=np.float64).sum())
     return 10 * np.log10(np.square(values, dtype=np.float64).sum() / noise) if noise else np.inf

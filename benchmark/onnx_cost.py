@@ -37,7 +37,11 @@ def onnx_cost(path: Path, input_shape: Shape) -> OnnxCost:
     return OnnxCost(parameters, None if total is None else total / input_shape[0] / 1e9)
 
 
-def _macs(model: onnx.ModelProto, input_shape: Shape) -> int | None:
+def with_shapes(model: onnx.ModelProto, input_shape: Shape) -> onnx.GraphProto | None:
+    """Return the graph with every shape inferred for an input of `input_shape`.
+
+    `model` is changed. None where the input has another rank or the shapes contradict each other.
+    """
     dims = model.graph.input[0].type.tensor_type.shape.dim
     if len(dims) != len(input_shape):
         return None
@@ -47,16 +51,22 @@ def _macs(model: onnx.ModelProto, input_shape: Shape) -> int | None:
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     try:
-        inferred = shape_inference.infer_shapes(model, data_prop=True)
+        return shape_inference.infer_shapes(model, data_prop=True).graph
     except shape_inference.InferenceError:
         return None
-    shapes = _shapes(inferred.graph)
-    counts = [_node_macs(node, shapes) for node in inferred.graph.node if node.op_type in _OPS]
+
+
+def _macs(model: onnx.ModelProto, input_shape: Shape) -> int | None:
+    graph = with_shapes(model, input_shape)
+    if graph is None:
+        return None
+    shapes = known_shapes(graph)
+    counts = [node_macs(node, shapes) for node in graph.node if node.op_type in PRODUCTS]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 
 
-def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None:
+def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None:
     """Return output elements × length of the sum behind each, or None without shapes."""
     left, right = shapes.get(node.input[0]), shapes.get(node.input[1])
     out = shapes.get(node.output[0])
@@ -70,7 +80,7 @@ def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None:
     return prod(out) * left[-2 if transposed_a else -1]
 
 
-def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
+def known_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
     """Return every fully known shape in the graph."""
     found: dict[str, Shape] = {item.name: tuple(item.dims) for item in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -80,4 +90,4 @@ def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
     return found
 
 
-_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")

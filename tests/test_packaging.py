@@ -67,7 +67,7 @@ def test_wheel_holds_the_rooms_and_nothing_else(repository: Path, wheel: Path) -
     wanted = {"segship/__init__.py", "segship/cli.py", "segship/py.typed"}
     for room in rooms(repository):
         for file in room.rglob("*"):
-            data = room.name == "profiles" and file.suffix == ".yaml"
+            data = (room.name, file.suffix) in {("profiles", ".yaml"), ("runtimes", ".cu")}
             inside = file.relative_to(repository).parts[:-1]
             if data or file.suffix == ".py" or "templates" in inside:
                 wanted.add(f"segship/{file.relative_to(repository).as_posix()}")

@@ -1,0 +1,1 @@
+"""Peaks of devices, one YAML file each."""

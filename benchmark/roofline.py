@@ -110,14 +110,13 @@ def floors(costs: Sequence[PartCost], peaks: DevicePeaks) -> tuple[PartFloor, ..
 
 
 def _floor(cost: PartCost, peaks: DevicePeaks) -> PartFloor:
-    times = [2 * macs / peaks.flops(name) if peaks.flops(name) else None  # a MAC is two operations
-             for name, macs in cost.macs.items()]  # fmt: skip  # one sum, two lines
-    known = [time for time in times if time is not None]
+    pairs = [(macs, peaks.flops(name)) for name, macs in cost.macs.items()]
+    known = [2 * macs / peak for macs, peak in pairs if peak]  # a MAC is two operations
     return PartFloor(
         cost.part,
         sum(cost.macs.values()) / 1e9,
         cost.moved_bytes / (1 << 20),
-        1e6 * sum(known) if len(known) == len(times) else None,
+        1e6 * sum(known) if len(known) == len(pairs) else None,
         1e6 * cost.moved_bytes / peaks.bytes_per_s,
     )
 

@@ -71,7 +71,8 @@ _RUNTIME = (
     ),
     click.option("--threads", type=COUNT, metavar="N", help="Threads (all physical cores)."),
 )
-GRAPH = (  # what an ONNX file made here can look like
+OPSETS = (17, 18, 19, 20)
+FORM = (  # what an ONNX file made here can look like
     click.option("--size", type=SIZE, help="Input size (the contract's)."),
     click.option("--dynamic", is_flag=True, help="Leave batch, height and width free."),
     click.option(
@@ -89,9 +90,12 @@ GRAPH = (  # what an ONNX file made here can look like
         show_default=True,
         help="Normalised pixels, or raw ones (normalisation inside).",
     ),
+)
+GRAPH = (
+    *FORM,
     click.option(
         "--opset",
-        type=click.Choice((17, 18, 20)),
+        type=click.Choice(OPSETS),
         default=17,
         show_default=True,
         help="ONNX operator set; 17 runs on the oldest runtimes.",

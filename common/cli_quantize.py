@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .cli_options import COUNT, FILE, GRAPH, Command, add_options
+from .cli_options import COUNT, FILE, FORM, OPSETS, Command, add_options
 
 # what a profile, a method or a strategy is called stands in optimize/quantize and calibration,
 # which import numpy: the names are checked against them by a test
@@ -18,6 +18,14 @@ _OPTIONS = (
         type=click.Choice(("int8", "int8-all", "fp16", "mixed")),
         required=True,
         help="int8: products; int8-all: norms, softmax and sums as well.",
+    ),
+    click.option(
+        "--float",
+        "float_type",
+        type=click.Choice(("auto", "fp32", "fp16")),
+        default="auto",
+        show_default=True,
+        help="Around INT8; auto is the profile's, fp16 for tensorrt10.",
     ),
     click.option("--data", required=True, metavar="SPEC", help="Images to calibrate on."),
     click.option(
@@ -75,7 +83,12 @@ _OPTIONS = (
     click.option(
         "--ranges", type=FILE, metavar="FILE", help="Keep the ranges there, and use those kept."
     ),
-    *GRAPH,
+    *FORM,
+    click.option(
+        "--opset",
+        type=click.Choice(OPSETS),
+        help="ONNX operator set (the profile's: 19 for tensorrt10, else 17).",
+    ),
     click.option("--explain", is_flag=True, help="Say per node: precision, why, range, price."),
     click.option(
         "--trials",

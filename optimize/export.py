@@ -31,7 +31,7 @@ from .parity import Parity, check_parity
 from .passes import Pass
 from .wrapper import Wrapped, output_axes, wrapped
 
-OPSETS = (17, 18, 20)
+OPSETS = (17, 18, 19, 20)
 # 17 is the lowest with LayerNormalization as one operator and the highest that TensorRT 8.6 and
 # ONNX Runtime's blocked Resize take: docs/decisions/0003-opset-17.md has the measurement.
 DEFAULT_OPSET = 17
@@ -75,7 +75,7 @@ def export(
         output_kind: logits at 1/4, logits at full size, or labels.
         input_kind: normalised float32 or raw uint8 (normalisation inside the graph).
         fold: apply the exact rewrites; False gives the plain graph.
-        opset: 17, 18 or 20.
+        opset: 17, 18, 19 or 20.
         data: data specification; the check then runs on real images as well.
         images: how many of them, chosen at random with a fixed seed.
         scaling: exact scaling passes that run among the rewrites, see `exact_rewrites`.

@@ -16,6 +16,7 @@ from ...runtimes.artifact import Artifact, PassNote
 from ...runtimes.onnx_file import read_onnx_file
 from ...runtimes.open import load_artifact
 from ..passes import Pass
+from .float_type import half_around
 from .fp16 import refuse_half
 from .plan import refuse_quantized
 from .prescale import scaling_passes
@@ -65,7 +66,9 @@ def float_graph(
         return _of_onnx(Path(source), request, profile, folder, settings)
     from ...models.checkpoints import load_checkpoint
 
-    _refuse_opset(request.opset, profile)
+    opset = profile.opset if request.opset is None else request.opset
+    _refuse_opset(opset, profile)
+    half = half_around(request, profile, opset)
     checkpoint = load_checkpoint(source, settings=settings)
     contract = replace(checkpoint.contract, input=InputKind.FLOAT32)
     if request.size_px is not None:
@@ -75,8 +78,8 @@ def float_graph(
     scaling: tuple[Pass, ...] = ()
     if request.scaling:
         say("scaling      channel maxima and the scale of every site")
-        scaling = scaling_passes(checkpoint, calibration, request.precision)
-    artifact, notes = _export(checkpoint, request, folder, scaling)
+        scaling = scaling_passes(checkpoint, calibration, request.precision, half=half)
+    artifact, notes = _export(checkpoint, replace(request, opset=opset), folder, scaling)
     return _loaded(artifact, replace(calibration, contract=artifact.contract), notes, folder)
 
 
@@ -109,7 +112,7 @@ def _images(request: QuantizeRequest, contract: Contract) -> CalibrationSet:
 def _export(
     checkpoint: Checkpoint, request: QuantizeRequest, folder: Path, scaling: tuple[Pass, ...]
 ) -> tuple[Artifact, tuple[str, ...]]:
-    from ..export import export
+    from ..export import DEFAULT_OPSET, export
 
     report = export(
         checkpoint,
@@ -118,7 +121,7 @@ def _export(
         dynamic=request.dynamic,
         output_kind=request.output_kind,
         input_kind=request.input_kind,
-        opset=request.opset,
+        opset=DEFAULT_OPSET if request.opset is None else request.opset,
         scaling=scaling,
     )
     return report.artifact, report.notes
@@ -156,7 +159,7 @@ def _refuse_opset(opset: int, profile: Profile) -> None:
     if opset > profile.max_opset:
         raise InputError(
             f"Expected an opset of at most {profile.max_opset} for {profile.title}, but got "
-            f"{opset}: export with --opset 17."
+            f"{opset}: export with --opset {profile.opset}."
         )
 
 

@@ -30,8 +30,6 @@ from .writing import Writing
 if TYPE_CHECKING:
     import onnx
 
-FIRST_OPSET = 19  # of Q/DQ with FP16 scales
-
 
 def fp16_around(
     quantized: onnx.ModelProto,
@@ -68,7 +66,7 @@ def fp16_around(
     _share_by_type(work, found)
     wide = _single_quantizers(work, found, keep_io)
     casts = Conversion(work, wide | found.keys(), keep_io).write()
-    notes = (*fp16_notes(model, ranges, found, casts), *_opset_note(work))
+    notes = fp16_notes(model, ranges, found, casts)
     return Fp16Result(work, tuple(found.values()), _choices(model, plan, found), casts, notes)
 
 
@@ -173,13 +171,3 @@ def _choices(
         else:
             choices.append(replace(first, precision=FP16))
     return tuple(choices)
-
-
-def _opset_note(model: onnx.ModelProto) -> tuple[str, ...]:
-    opset = opset_of(model)
-    if opset >= FIRST_OPSET:
-        return ()
-    return (
-        f"opset {opset}: Q/DQ are float32 between casts, which may keep a builder from fusing "
-        f"them; from opset {FIRST_OPSET} on there are none",
-    )

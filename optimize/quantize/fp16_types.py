@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ...calibration.probe import watch_list
+
 if TYPE_CHECKING:
     import onnx
 
@@ -56,6 +58,14 @@ def float_tensors(model: onnx.ModelProto) -> frozenset[str]:
     found = {item.name for item in described if item.type.tensor_type.elem_type == FLOAT}
     found.update(item.name for item in graph.initializer if item.data_type == FLOAT)
     return frozenset(found)
+
+
+def activations(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Return the names of the float32 tensors that depend on the input: what a calibration sees."""
+    import onnx
+
+    described = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return tuple(name for item in watch_list(described, None) for name in item.aliases)
 
 
 def tensor_shapes(model: onnx.ModelProto) -> Mapping[str, tuple[int | None, ...]]:

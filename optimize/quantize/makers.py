@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...calibration.cache import cache_key, cached_ranges
@@ -13,6 +13,9 @@ from ...runtimes.artifact import PassNote
 from .edges import quantized_tensors
 from .explain import NodeRow, explain
 from .float_graph import FloatGraph
+from .float_type import float_notes, half_around
+from .fp16_int8 import fp16_around, opset_of
+from .fp16_types import activations
 from .plan import QuantForm, QuantPlan, make_plan
 from .profile import Profile
 from .qdq import insert_qdq
@@ -45,20 +48,27 @@ def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) ->
         InputError: an excluded part or node the graph does not have, or activations that are not
             finite.
     """
-    form = profile.form_for(request.precision)
+    opset = opset_of(floats.model)
+    half = half_around(request, profile, opset)
+    form = replace(profile.form_for(request.precision), half_scales=half)
     asked = dict.fromkeys(request.exclude, "excluded on request")
     plan = make_plan(floats.model, form, exclude=asked)
     tensors = tuple(quantized_tensors(floats.model, plan))
-    ranges = calibrated(floats, request, tensors, symmetric=form.symmetric)
+    # the ends of FP16 are judged on the extremes of all activations, which every method keeps
+    ranges = calibrated(floats, request, None if half else tensors, symmetric=form.symmetric)
     model = insert_qdq(floats.model, ranges, plan)
     notes = (
         f"{len(plan.nodes)} nodes in INT8 for {profile.title}",
         f"{len(tensors)} activations, {ranges.method}, {ranges.images} images",
-        *plan.notes,
     )
-    rows = explain(floats.model, plan, ranges)
-    done = PassNote(request.precision, len(plan.nodes), notes)
-    return Made(model, ranges, done, rows, plan, plan.notes)
+    extra = (*plan.notes, *float_notes(request, profile, opset))
+    rows = plan
+    if half:
+        around = fp16_around(model, floats.model, ranges, plan)
+        model, rows = around.model, replace(plan, choices=around.choices)
+        extra = (*extra, "FP16 around INT8", *around.notes)
+    done = PassNote(request.precision, len(plan.nodes), (*notes, *extra))
+    return Made(model, ranges, done, explain(floats.model, rows, ranges), plan, extra)
 
 
 def calibrated(
@@ -87,7 +97,8 @@ def calibrated(
     key = cache_key(
         floats.artifact.path, floats.calibration.digest, floats.calibration.contract, **options
     )
-    return cached_ranges(request.ranges, key, collect, tensors=tensors or ())
+    wanted = activations(floats.model) if tensors is None else tensors
+    return cached_ranges(request.ranges, key, collect, tensors=wanted)
 
 
 def make_fp16(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:

@@ -21,17 +21,19 @@ ALPHA_IMAGES = 2  # images every candidate scale is tried on
 
 
 def scaling_passes(
-    checkpoint: Checkpoint, calibration: CalibrationSet, precision: str
+    checkpoint: Checkpoint, calibration: CalibrationSet, precision: str, *, half: bool = False
 ) -> tuple[Pass, ...]:
     """Return the passes for `exact_rewrites(scaling=…)`.
 
     INT8 levels the channels by SmoothQuant with the best alpha per site, FP16 moves powers of two
-    so that values fit.
+    so that values fit. Where FP16 computes around INT8 both happen in this order: a power of two
+    only touches channels that are still too large, and levelling afterwards could undo it.
 
     Args:
         checkpoint: left as it is.
         calibration: its contract must have normalised float32 input.
         precision: "fp16", or any INT8 one.
+        half: FP16 computes around INT8.
 
     Raises:
         InputError: activations that are not finite.
@@ -54,4 +56,9 @@ def scaling_passes(
     chosen = choose_alpha(model, maxima, few)
     alphas: dict[str, float | None] = dict.fromkeys(maxima)
     alphas |= {site: choice.alpha for site, choice in chosen.items()}
-    return (*first, SmoothScaling(maxima, alphas=alphas))
+    smooth = SmoothScaling(maxima, alphas=alphas)
+    if not half:
+        return (*first, smooth)
+    model = smooth.run(model).model
+    maxima = channel_maxima(model, itertools.islice(calibration.pixels(), MAXIMA_IMAGES))
+    return (*first, smooth, FitFp16(maxima))

@@ -12,20 +12,26 @@ from .plan import QuantForm
 
 AUTO = "auto"
 _FOLDER = Path(__file__).resolve().parents[2] / "profiles"
-_KEYS = {"title", "runtime", "max_opset", "pays", "int8", "facts"}
+_KEYS = {"title", "runtime", "opset", "max_opset", "float", "pays", "int8", "facts"}
+_FLOATS = ("fp32", "fp16")
 
 
 @dataclass(frozen=True)
 class Profile:
     """A named target; `pays` lists the precisions worth having there, the best first.
 
-    `facts` say where that comes from, a line each.
+    `opset` is what a checkpoint is exported with unless the user says another, `max_opset` the
+    last the target reads. `float_type` computes around INT8: "fp16" where the target takes types
+    from the graph, "fp32" where it chooses them itself or has no FP16. `facts` say where all this
+    comes from, a line each.
     """
 
     name: str
     title: str
     runtime: str
+    opset: int
     max_opset: int
+    float_type: str
     pays: tuple[str, ...]
     form: QuantForm
     facts: tuple[str, ...]
@@ -59,11 +65,15 @@ def read_profile(name: str = AUTO) -> Profile:
     values: dict[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     if set(values) != _KEYS:
         raise InputError(f"Expected {sorted(_KEYS)} in profile {name}, but got {sorted(values)}.")
+    if values["float"] not in _FLOATS:
+        raise InputError(f"Expected a float of {_FLOATS} in profile {name}, got {values['float']}.")
     return Profile(
         name=name,
         title=values["title"],
         runtime=values["runtime"],
+        opset=values["opset"],
         max_opset=values["max_opset"],
+        float_type=values["float"],
         pays=tuple(values["pays"]),
         form=QuantForm.from_dict(values["int8"]),
         facts=tuple(values["facts"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...calibration.observers import METHODS
 from ...common.errors import InputError
 from ...data.contract import InputKind, OutputKind
-from ..export import DEFAULT_OPSET
+from .float_type import FLOATS
 
 PRECISIONS = ("int8", "int8-all", "fp16", "mixed")
 
@@ -35,7 +35,8 @@ class QuantizeRequest:
     dynamic: bool = False
     output_kind: OutputKind = OutputKind.LOGITS
     input_kind: InputKind = InputKind.FLOAT32
-    opset: int = DEFAULT_OPSET
+    opset: int | None = None  # of the profile
+    float_type: str = "auto"  # what computes around INT8, see float_type.py
     trials: int = 12  # of the search of "mixed"
     state: Path | None = None  # where it keeps them
     threads: int | None = None  # it is timed with
@@ -45,6 +46,15 @@ class QuantizeRequest:
         if self.precision not in PRECISIONS:
             raise InputError(
                 f"Expected a precision of {', '.join(PRECISIONS)}, but got {self.precision!r}."
+            )
+        if self.float_type not in FLOATS:
+            raise InputError(
+                f"Expected a float type of {', '.join(FLOATS)}, but got {self.float_type!r}."
+            )
+        if self.float_type != "auto" and self.precision not in ("int8", "int8-all"):
+            raise InputError(
+                f"Expected --float with int8 or int8-all, but got it with {self.precision}: leave "
+                "it out."
             )
         if self.method not in METHODS:
             raise InputError(f"Expected a method of {', '.join(METHODS)}, but got {self.method!r}.")

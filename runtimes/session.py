@@ -40,7 +40,10 @@ class TensorInfo:
 
 
 class Session(ABC):
-    """An opened artifact on a runtime; use it as a context manager or call `close`."""
+    """An opened artifact on a runtime; use it as a context manager or call `close`.
+
+    `notes` are sentences a user should know about how this artifact runs here.
+    """
 
     runtime: str
     precision: str
@@ -48,6 +51,7 @@ class Session(ABC):
     contract: Contract
     input: TensorInfo
     outputs: tuple[TensorInfo, ...]
+    notes: tuple[str, ...] = ()
 
     def run(self, pixels: Array) -> dict[str, Array]:
         """Run one batch (B,3,H,W) of the input's dtype; return one array per head.

@@ -68,6 +68,17 @@ class Session(ABC):
     def _run(self, pixels: Array) -> dict[str, Array]:
         """Run a checked, contiguous batch."""
 
+    def device_times_ms(self) -> dict[str, float] | None:
+        """Return the device's own times of the last run: "h2d", "compute" and "d2h".
+
+        None before the first run and on runtimes of the CPU.
+        """
+        return None
+
+    def device_memory_mib(self) -> dict[str, float] | None:
+        """Return what this session holds on a device, by use, in MiB; None on a CPU."""
+        return None
+
     def close(self) -> None:
         """Free what the runtime holds."""
         return None

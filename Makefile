@@ -1,4 +1,5 @@
 # Three commands: `make demo`, `make test`, `make style`. Each sets up what it needs from nothing.
+# On a machine with an NVIDIA GPU and TensorRT a fourth: `make gpu-check`.
 PYTHON ?= python3
 # The CPU build, so that pip never fetches gigabytes of CUDA unasked.
 # With a GPU: make setup TORCH=torch==2.13.0
@@ -15,7 +16,7 @@ STAMP := .venv/.segship-installed
 # build: inside .venv, beside a CPU torch, it would make transformers fail to import.
 SMP := segmentation-models-pytorch==0.6.0 timm==1.0.31 torchvision==0.28.0
 
-.PHONY: setup smp demo demo-checkpoint test check style lock clean help
+.PHONY: setup smp demo demo-checkpoint gpu-check test check style lock clean help
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
@@ -41,6 +42,9 @@ demo: setup  ## Checkpoint to measured report, on pictures drawn here (a minute 
 demo-checkpoint: setup  ## Train the demo's checkpoint again, into runs/demo-checkpoint (16 minutes)
 	@mkdir -p runs
 	$(BIN)/python examples/demo/train.py -o runs/demo-checkpoint
+
+gpu-check: setup  ## On an NVIDIA GPU: engines of B0 and B2 beside torch, into benchmarks/results
+	$(BIN)/python benchmarks/gpu_check.py $(GPU_CHECK)
 
 test: check  ## Everything CI runs: linters, types, tests, doctests, README commands
 	@test -d .venv/smp || $(MAKE) --no-print-directory smp || echo "Without segmentation_models_pytorch: its parity tests will skip."

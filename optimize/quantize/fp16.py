@@ -108,7 +108,7 @@ def node_choices(model: onnx.ModelProto, found: dict[str, Island]) -> tuple[Node
             choices.append(NodeChoice(node.name, node.op_type, part, FP32, island.reason, inputs))
         elif part is not None:
             choices.append(
-                NodeChoice(node.name, node.op_type, part, FP16, _fits(node), tuple(node.input[:1]))
+                NodeChoice(node.name, node.op_type, part, FP16, _fits(node), tuple(node.input))
             )
     return tuple(choices)
 

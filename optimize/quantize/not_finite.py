@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .fp16 import has_half
 from .fp16_rounding import rounded
 from .fp16_types import float_tensors
 from .parts import part_of
@@ -17,10 +19,28 @@ if TYPE_CHECKING:
 _AT_ONCE = 48  # tensors probed in one run: bounds the memory they hold until its end
 
 
-def first_not_finite(model: onnx.ModelProto, pixels: NDArray[Any]) -> str:
+def hidden_overflow(model: onnx.ModelProto, batches: Iterable[NDArray[Any]]) -> str:
+    """Return the first tensor that is not finite where a quantizer of FP16 could hide it.
+
+    QuantizeLinear takes infinity for its largest number, so that an output says nothing. "" where
+    no tensor is, and for a graph without FP16 or quantizers.
+    """
+    read = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    if not read or not has_half(model):
+        return ""
+    for pixels in batches:
+        if first_not_finite(model, pixels, read):
+            return first_not_finite(model, pixels)
+    return ""
+
+
+def first_not_finite(
+    model: onnx.ModelProto, pixels: NDArray[Any], among: Collection[str] | None = None
+) -> str:
     """Return the first tensor in forward order that is not finite, with its part; "" for none.
 
-    An FP16 graph runs as FP16 hardware would run it. `pixels` are what the graph takes.
+    An FP16 graph runs as FP16 hardware would run it. `pixels` are what the graph takes; `among`
+    restricts the search to some tensors.
     """
     import onnx
 
@@ -28,6 +48,7 @@ def first_not_finite(model: onnx.ModelProto, pixels: NDArray[Any]) -> str:
     single = onnx.ModelProto()
     single.CopyFrom(rounded(model))
     known = float_tensors(single)
+    known = known if among is None else known.intersection(among)
     watched = [(name, node) for name, node in named if name in known]
     for start in range(0, len(watched), _AT_ONCE):
         group = watched[start : start + _AT_ONCE]

@@ -70,9 +70,9 @@ class QuantizeReport:
 
     def refuse_drop(self) -> None:
         """Raise CheckFailedError where outputs overflow, or the mIoU drops by more than allowed."""
-        if self.verdict is not None and self.verdict.not_finite:
+        if self.verdict is not None and not self.verdict.finite:
             raise CheckFailedError(
-                f"Expected finite outputs, but {self.artifact.path} has others: {self.verdict}: "
+                f"Expected finite numbers, but {self.artifact.path} has others: {self.verdict}: "
                 "the file was kept; calibrate on more --images or --exclude the part named."
             )
         found, allowed = self.judgement, self.max_miou_drop

@@ -22,10 +22,11 @@ from ...runtimes.open import open_session
 from ...runtimes.session import Session
 from .fp16 import has_half
 from .fp16_rounding import as_hardware
-from .not_finite import first_not_finite
+from .not_finite import first_not_finite, hidden_overflow
 
 # The issue's bound for a change of precision; research/performance.md 9.
 AGREEMENT_FLOOR = 0.995
+_PROBED = 4  # batches looked at inside, where a quantizer could hide an overflow
 
 Place = str | Path | Artifact | Session
 
@@ -50,7 +51,11 @@ class HeadVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `compare_artifacts` found; `first` names the first tensor that is not finite."""
+    """What `compare_artifacts` found; `first` names the first tensor that is not finite.
+
+    A quantizer makes finite numbers of infinite ones: `first` may name one where the outputs are
+    all finite.
+    """
 
     heads: tuple[HeadVerdict, ...]
     images: int
@@ -69,10 +74,15 @@ class Verdict:
         return sum(item.not_finite for item in self.heads)
 
     @property
+    def finite(self) -> bool:
+        """True when every output is finite, and every tensor that was looked at."""
+        return not self.not_finite and not self.first
+
+    @property
     def passed(self) -> bool:
-        """True when every output is finite and enough pixels agree."""
+        """True when all is finite and enough pixels agree."""
         agreement = self.agreement
-        return not self.not_finite and (agreement is None or agreement >= AGREEMENT_FLOOR)
+        return self.finite and (agreement is None or agreement >= AGREEMENT_FLOOR)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; an infinite difference becomes null."""
@@ -86,6 +96,7 @@ class Verdict:
         """Return the verdict in one line."""
         heads = "; ".join(_describe(item) for item in self.heads)
         bad = f"; {self.not_finite} values NaN or infinite" if self.not_finite else ""
+        bad = bad or ("; an overflow that a quantizer hides" if self.first else "")
         first = f", first in {self.first}" if self.first else ""
         return f"{heads} ({self.images} images{bad}{first})"
 
@@ -105,6 +116,7 @@ class _Seen:
     tallies: dict[str, _Tally]
     images: int = 0
     broken: NDArray[Any] | None = field(default=None, repr=False)
+    probed: list[NDArray[Any]] = field(default_factory=list, repr=False)
 
 
 def compare_artifacts(
@@ -137,9 +149,11 @@ def compare_artifacts(
     heads = tuple(_head(name, tally) for name, tally in seen.tallies.items())
     verdict = Verdict(heads, seen.images, "", _notes(reference, other))
     path = None if isinstance(other, Session) else _onnx_path(other)
-    if seen.broken is None or path is None:
+    if path is None:
         return verdict
-    return replace(verdict, first=first_not_finite(_load(path), seen.broken))
+    if seen.broken is not None:
+        return replace(verdict, first=first_not_finite(_load(path), seen.broken))
+    return replace(verdict, first=hidden_overflow(_load(path), seen.probed))
 
 
 @contextlib.contextmanager
@@ -161,6 +175,8 @@ def _compare(first: Session, second: Session, pixels: NDArray[Any], seen: _Seen)
     """Run one batch through both and add it to the tallies."""
     expected, got = first.run(pixels), second.run(pixels)
     seen.images += len(pixels)
+    if len(seen.probed) < _PROBED:
+        seen.probed.append(pixels)
     size = (int(pixels.shape[2]), int(pixels.shape[3]))
     for name, tally in seen.tallies.items():
         before = tally.not_finite

@@ -21,7 +21,7 @@ from segship.runtimes.artifact import CONTRACT_KEY, Lineage, PassNote
 from segship.runtimes.open import load_artifact, open_session
 
 
-@pytest.mark.parametrize("opset", [17, 18, 20])
+@pytest.mark.parametrize("opset", [17, 18, 19, 20])
 @pytest.mark.parametrize("fold", [True, False], ids=["rewritten", "plain"])
 def test_every_opset_equals_torch_and_keeps_layer_norm(
     tiny_checkpoint: Path, tmp_path: Path, opset: int, fold: bool

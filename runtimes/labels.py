@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..common.errors import InputError
 from ..data.contract import Contract, OutputKind
+from .cuda.labels import DeviceLogits
 from .upsample_argmax import (
     Labels,
     dense_torch_upsample_argmax,
@@ -17,11 +18,11 @@ from .upsample_argmax import (
     upsample_argmax,
 )
 
-METHODS = ("sparse", "dense-torch")
+METHODS = ("sparse", "dense-torch", "gpu")
 
 
 def labels_from_output(
-    output: NDArray[Any],
+    output: NDArray[Any] | DeviceLogits,
     contract: Contract,
     size_px: tuple[int, int],
     *,
@@ -34,10 +35,11 @@ def labels_from_output(
     Labels (B,h,w) or (B,1,h,w) are resized to the nearest.
 
     Args:
-        output: what `Session.run` returned for the head.
+        output: what `Session.run` returned for the head; for "gpu" `run_keeping_logits`.
         contract: the artifact's contract.
         size_px: height and width wanted.
-        method: "sparse" (exact and fast) or "dense-torch" (the baseline in benchmarks).
+        method: "sparse" (exact and fast), "gpu" (the same labels, made on the device) or
+            "dense-torch" (the baseline in benchmarks).
 
     Returns:
         uint8, or int32 for more than 256 classes.
@@ -47,32 +49,47 @@ def labels_from_output(
     """
     if method not in METHODS:
         raise InputError(f"Expected a method of {', '.join(METHODS)}, but got {method!r}.")
+    if isinstance(output, DeviceLogits):
+        level = _checked_level(output.shape, contract)
+        return output.labels(size_px, align_corners=contract.align_corners, level=level)
     if contract.output is OutputKind.LABELS:
         return resize_nearest(_checked_labels(output, contract), size_px)
-    logits = _with_background(output, contract)
-    if contract.classes and logits.shape[1:2] != (contract.num_classes,):
+    if method == "gpu":
         raise InputError(
-            f"Expected logits of {contract.num_classes} classes as the contract says, "
-            f"but got shape {output.shape}: export again."
+            "Expected logits on the GPU, but they are in host memory: leave out --postprocess gpu."
         )
+    logits = _with_background(output, _checked_level(output.shape, contract))
     label = upsample_argmax if method == "sparse" else dense_torch_upsample_argmax
     return label(logits, size_px, align_corners=contract.align_corners)
 
 
-def _with_background(output: NDArray[Any], contract: Contract) -> NDArray[Any]:
-    """Return the logits, with a constant class 0 in front where one class has a threshold.
+def _checked_level(shape: tuple[int, ...], contract: Contract) -> float | None:
+    """Return the logit of the background where one class has a threshold; refuse a wrong shape.
 
     sigmoid(x) > t is x > log(t / (1 - t)), and a tie goes to class 0, the background.
     """
-    if contract.threshold is None:
-        return output
-    if not 0 < contract.threshold < 1:
-        raise InputError(f"Expected a threshold between 0 and 1, but got {contract.threshold}.")
-    if output.ndim != 4 or output.shape[1] != 1:
+    threshold, level = contract.threshold, None
+    if threshold is not None:
+        if not 0 < threshold < 1:
+            raise InputError(f"Expected a threshold between 0 and 1, but got {threshold}.")
+        if len(shape) != 4 or shape[1] != 1:
+            raise InputError(
+                f"Expected logits of one class for a threshold, but got shape {shape}."
+            )
+        level = math.log(threshold / (1 - threshold))
+    found = tuple(classes + (level is not None) for classes in shape[1:2])
+    if contract.classes and found != (contract.num_classes,):
         raise InputError(
-            f"Expected logits of one class for a threshold, but got shape {output.shape}."
+            f"Expected logits of {contract.num_classes} classes as the contract says, "
+            f"but got shape {shape}: export again."
         )
-    level = math.log(contract.threshold / (1 - contract.threshold))
+    return level
+
+
+def _with_background(output: NDArray[Any], level: float | None) -> NDArray[Any]:
+    """Return the logits, with a constant class 0 in front where there is a level."""
+    if level is None:
+        return output
     return np.concatenate((np.full_like(output, level), output), axis=1)
 
 

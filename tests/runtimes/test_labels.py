@@ -114,7 +114,7 @@ def test_refuses_what_the_contract_does_not_say(
 
 
 def test_refuses_an_unknown_method() -> None:
-    with pytest.raises(InputError, match="sparse, dense-torch, but got 'dense'"):
+    with pytest.raises(InputError, match="sparse, dense-torch, gpu, but got 'dense'"):
         labels_from_output(_noise(1, 5, 8, 8), Contract(classes=CLASSES), (8, 8), method="dense")
 
 

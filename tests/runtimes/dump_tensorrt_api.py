@@ -62,25 +62,23 @@ def describe_property(item: property) -> str:
 
 
 def describe_class(owner: Any, name: str) -> dict[str, Any]:
-    """Return methods with their signatures, and properties with their types."""
-    public = [member for member in dir(owner) if not member.startswith("_")]
-    static = {member: inspect.getattr_static(owner, member) for member in public}
-    kept = {m: p for m, p in static.items() if isinstance(p, property)}
-    methods = [m for m in public if m not in kept and callable(getattr(owner, m))]
-    values = [m for m in public if m not in kept and m not in methods]
-    # A network is filled by the parser; its fifty add_… methods are not called by us.
-    parsed = name == "INetworkDefinition"
-    called = [m for m in methods if not (parsed and m.startswith("add_"))]
-    found: dict[str, Any] = {
-        "bases": [base.__name__ for base in owner.__mro__[1:-1] if base.__name__[0] != "p"],
-        "methods": sorted(m for m in methods if not inspect.isclass(getattr(owner, m))),
-        "properties": {m: describe_property(p) for m, p in sorted(kept.items())},
-        "values": sorted(values),
+    """Return what a class adds to its bases: methods with signatures, properties with types."""
+    bases = [base for base in owner.__mro__[1:-1] if not base.__name__.startswith("pybind11")]
+    own = {m: inspect.getattr_static(owner, m) for m in vars(owner) if m[0] != "_"}
+    properties = {m: describe_property(p) for m, p in own.items() if isinstance(p, property)}
+    callables = [m for m in own if m not in properties and callable(getattr(owner, m))]
+    methods = [m for m in sorted(callables) if not inspect.isclass(getattr(owner, m))]
+    # A network is filled by the parser: its fifty add_… methods are not called by us.
+    told = [m for m in methods if name in CALLED]
+    if name == "INetworkDefinition":
+        told = [m for m in told if not m.startswith("add_")]
+    found = {
+        "bases": [base.__name__ for base in bases],
+        "methods": {m: signatures(owner, m) if m in told else [] for m in methods},
+        "properties": dict(sorted(properties.items())),
+        "values": sorted(m for m in own if m not in properties and m not in callables),
     }
-    if name in CALLED:
-        found["init"] = signatures(owner, "__init__")
-        found["signatures"] = {m: signatures(owner, m) for m in sorted(called)}
-    return found
+    return {**found, "init": signatures(owner, "__init__")} if name in CALLED else found
 
 
 def describe(module: Any) -> dict[str, Any]:

@@ -107,11 +107,8 @@ def make_class(
     own = dict(vars(behaviour)) if behaviour else {}
     body = {k: v for k, v in own.items() if k[0] == "_" and k not in ("__dict__", "__weakref__")}
     body |= {"__module__": "tensorrt", "_strict": True, "_trt": trt}
-    for member in record["methods"]:
-        inherited = any(hasattr(base, member) for base in bases)
-        if member in own or not inherited:
-            lines = record.get("signatures", {}).get(member, [])
-            body[member] = _method(f"{name}.{member}", own.get(member), lines, trt)
+    for member, lines in record["methods"].items():
+        body[member] = _method(f"{name}.{member}", own.get(member), lines, trt)
     defaults = own.get("_defaults", {})
     for member, kind in record["properties"].items():
         body[member] = _property(f"{name}.{member}", own.get(member), kind, defaults, trt)

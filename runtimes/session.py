@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from ..common.errors import InputError
 from ..data.contract import Contract
 
 Array = NDArray[Any]
+Self = TypeVar("Self", bound="Session")  # typing.Self is in Python 3.11
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Session(ABC):
         """Free what the runtime holds."""
         return None
 
-    def __enter__(self) -> Session:
+    def __enter__(self: Self) -> Self:
         """Return the session itself."""
         return self
 

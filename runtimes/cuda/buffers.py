@@ -5,12 +5,31 @@ from __future__ import annotations
 import ctypes
 import math
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .library import Cuda
+
+
+@dataclass(frozen=True)
+class DeviceArray:
+    """Where a tensor lies on the device, dense and in row-major order."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes it takes.
+
+        >>> DeviceArray(0, (1, 19, 128, 128), "float16").size_bytes
+        622592
+        """
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class DeviceBuffer:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ import numpy as np
 from ..common.errors import InputError, SegshipError
 from ..common.files import write_text
 from .artifact import Artifact
+from .cache import cache_root
 from .session import Session
 
 Opener = Callable[[Artifact, str, int], Session]
@@ -94,7 +94,7 @@ def _remember(key: str, runtime: str) -> None:
 
 def _key(artifact: Artifact, threads: int) -> str:
     versions = []
-    for name in ("onnxruntime", "openvino"):
+    for name in ("onnxruntime", "onnxruntime-gpu", "openvino"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions.append(f"{name} {metadata.version(name)}")
     parts = (artifact.sha256, str(threads), platform.node(), platform.processor(), *versions)
@@ -102,8 +102,7 @@ def _key(artifact: Artifact, threads: int) -> str:
 
 
 def _cache_file() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "segship" / "runtimes.json"
+    return cache_root() / "runtimes.json"
 
 
 def _read() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,13 @@ class OnnxRuntimeSession(Session):
 
 def _open(path: Path, threads: int, taken: TensorInfo, shape: Shape | None) -> Any:
     """Open a file, with free dimensions fixed to `shape` if given."""
+    return new_session(str(path), threads, fixed=fixed_dimensions(taken, shape), label=str(path))
+
+
+def fixed_dimensions(taken: TensorInfo, shape: Shape | None) -> dict[str, int]:
+    """Return the length of every free dimension of `taken` at `shape`, {} where it is None."""
     free = zip(taken.shape, shape or (), strict=bool(shape))
-    fixed = {name: length for name, length in free if isinstance(name, str)}
-    return new_session(str(path), threads, fixed=fixed, label=str(path))
+    return {name: length for name, length in free if isinstance(name, str)}
 
 
 def new_session(
@@ -55,8 +59,10 @@ def new_session(
     label: str,
     fixed: Mapping[str, int] | None = None,
     quiet: bool = False,
+    providers: Sequence[Any] = ("CPUExecutionProvider",),
+    profile: str = "",
 ) -> Any:
-    """Return an `onnxruntime.InferenceSession` on the CPU that leaves other threads alone.
+    """Return an `onnxruntime.InferenceSession` that leaves other threads alone.
 
     Args:
         model: path or bytes of an ONNX model.
@@ -64,6 +70,8 @@ def new_session(
         label: what errors call the model.
         fixed: free dimension → its length.
         quiet: log nothing, where the error says it all.
+        providers: names, or pairs of name and options, the first preferred.
+        profile: where to write a profile, as the beginning of a path; "" for none.
 
     Raises:
         InputError: ONNX Runtime cannot run the model.
@@ -83,10 +91,13 @@ def new_session(
     options.log_severity_level = 4 if quiet else 3
     # Threads may spin inside a run; between runs they would steal the cores of post-processing.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if profile:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile
     for name, length in (fixed or {}).items():
         options.add_free_dimension_override_by_name(name, length)
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=list(providers))
     except Exception as error:  # its exception classes share no public base
         reason = " ".join(str(error).split())
         raise InputError(f"ONNX Runtime cannot open {label}: {reason[:300]}") from error

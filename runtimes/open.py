@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
+from ..common.files import sha256_file
 from ..common.machine import usable_cores
 from ..data.contract import Contract
 from .artifact import Artifact, Lineage
+from .catalog import (
+    PRECISIONS,
+    RUNTIMES,
+    installed_version,
+    refuse_other_kind,
+    refuse_other_precision,
+    runtime_named,
+)
 from .onnx_artifact import read_onnx_artifact
 from .session import Session
 
 if TYPE_CHECKING:
     from ..models.checkpoints.settings import Settings
 
-RUNTIMES = ("torch", "onnxruntime", "openvino")
-_ONNX_RUNTIMES = ("onnxruntime", "openvino")
-PRECISIONS = ("fp32", "bf16")
-_INSTALL = {
-    "torch": "pip install torch",
-    "onnxruntime": "pip install onnxruntime",
-    "openvino": "pip install 'segship[openvino]'",
-}
+_AUTO_ONNX = ("onnxruntime", "openvino")  # "auto" times these; GPUs are asked for by name
+_LISTED = ("torch", *_AUTO_ONNX)
+_THREADS_NOTE = "Runtime {} computes on the GPU: {} threads change its work on the host only."
+__all__ = ["PRECISIONS", "RUNTIMES", "available_runtimes", "load_artifact", "open_session"]
 
 
 @dataclass(frozen=True)
@@ -38,17 +43,19 @@ class RuntimeStatus:
 
 
 def available_runtimes() -> tuple[RuntimeStatus, ...]:
-    """Return every runtime with its installed version; imports none of them."""
-    return tuple(RuntimeStatus(name, _version(name), _INSTALL[name]) for name in RUNTIMES)
+    """Return the runtimes of a CPU with their installed versions; imports none of them."""
+    return tuple(
+        RuntimeStatus(name, _version(name), runtime_named(name).install) for name in _LISTED
+    )
 
 
 def load_artifact(
     path: str | Path, contract: Contract | None = None, *, settings: Settings | None = None
 ) -> Artifact:
-    """Read what an ONNX file or a checkpoint is: contract, lineage, hash.
+    """Read what an ONNX file, a TensorRT engine or a checkpoint is: contract, lineage, hash.
 
     Args:
-        path: an ONNX file, a checkpoint folder or file, or a hub id.
+        path: an ONNX file, an engine with its sidecar, a checkpoint folder or file, or a hub id.
         contract: how to use an ONNX file; overrides the file's own. Without one and without a
             contract inside, the shapes and the sidecar `FILE.onnx.segship.yaml` say it, and
             `lineage.assumptions` states what was taken for granted.
@@ -57,7 +64,10 @@ def load_artifact(
     Raises:
         InputError: the path is missing, is neither, is damaged, or is no segmentation model.
     """
-    if not _is_onnx(path):
+    kind = _kind(path)
+    if kind == "engine":
+        return _engine_artifact(Path(path))
+    if kind == "checkpoint":
         return _checkpoint_artifact(path, settings)
     return read_onnx_artifact(Path(path), contract, settings)
 
@@ -73,96 +83,143 @@ def open_session(
 
     Args:
         source: a path, a hub id, or what `load_artifact` returned.
-        runtime: "torch" (checkpoints), "onnxruntime", "openvino", or "auto": torch for a
-            checkpoint; for ONNX the faster of the installed ones, tried once and remembered.
-        precision: "fp32", "bf16" (OpenVINO on a CPU that computes in it), or "auto": fp32.
+        runtime: a name of `RUNTIMES`, or "auto": torch for a checkpoint, tensorrt for an engine;
+            for ONNX the faster of those installed for the CPU, tried once and remembered.
+        precision: a name of `PRECISIONS` the runtime computes in, or "auto": fp32, or what an
+            engine was built in.
         threads: None uses the physical cores this process may use.
 
     Raises:
         InputError: source, runtime and precision do not fit together.
         MissingDependencyError: the runtime is not installed.
     """
-    onnx = source.kind == "onnx" if isinstance(source, Artifact) else _is_onnx(source)
+    kind = source.kind if isinstance(source, Artifact) else _kind(source)
     place = source.path if isinstance(source, Artifact) else source
-    runtime = _resolve_runtime(runtime, precision, onnx, place)
+    runtime = _resolve_runtime(runtime, precision, kind, place)
     precision = _resolve_precision(runtime, precision)
     count = usable_cores() if threads is None else threads
     if count < 1:
         raise InputError(f"Expected at least one thread, but got {count}.")
-    if runtime == "torch":
-        from .torch_session import TorchSession
+    if kind == "checkpoint":
+        session = _open_checkpoint(runtime, place, precision, count)
+    else:
+        artifact = source if isinstance(source, Artifact) else load_artifact(source)
+        if kind == "engine":
+            precision = _engine_precision(artifact.path, precision)
+        session = _open_file(runtime, artifact, precision, count)
+    if threads is not None and _on_gpu(session.runtime):
+        session.notes += (_THREADS_NOTE.format(session.runtime, threads),)
+    return session
 
-        return TorchSession(place, precision, count)
-    artifact = source if isinstance(source, Artifact) else load_artifact(source)
+
+def _open_checkpoint(runtime: str, place: str | Path, precision: str, threads: int) -> Session:
+    if runtime == "torch-tensorrt":
+        from .torch_tensorrt_session import TorchTensorRtSession
+
+        return TorchTensorRtSession(place, precision, threads)
+    from .torch_session import TorchSession
+
+    return TorchSession(place, precision, threads, runtime=runtime)
+
+
+def _open_file(runtime: str, artifact: Artifact, precision: str, threads: int) -> Session:
     if runtime == "auto":
         from .choose import open_faster
 
-        openers = {name: _onnx_opener(name) for name in _ONNX_RUNTIMES if _version(name)}
-        return open_faster(artifact, precision, count, openers)
-    return _onnx_opener(runtime)(artifact, precision, count)
+        openers = {name: _opener(name) for name in _AUTO_ONNX if _version(name)}
+        return open_faster(artifact, precision, threads, openers)
+    return _opener(runtime)(artifact, precision, threads)
 
 
-def _onnx_opener(runtime: str) -> Callable[[Artifact, str, int], Session]:
+def _opener(runtime: str) -> Callable[[Artifact, str, int], Session]:
+    """Return what opens a file on `runtime`: called with artifact, precision and threads."""
     if runtime == "openvino":
         from .openvino_session import OpenVinoSession
 
         return OpenVinoSession
-    from .onnxruntime_session import OnnxRuntimeSession
+    if runtime == "tensorrt":
+        from .tensorrt.session import TensorRtSession
 
-    return OnnxRuntimeSession
+        return TensorRtSession
+    if runtime == "onnxruntime":
+        from .onnxruntime_session import OnnxRuntimeSession
+
+        return OnnxRuntimeSession
+    from .onnxruntime_gpu import OnnxRuntimeGpuSession
+
+    return partial(OnnxRuntimeGpuSession, runtime=runtime)
 
 
-def _resolve_runtime(runtime: str, precision: str, onnx: bool, place: str | Path) -> str:
+def _resolve_runtime(runtime: str, precision: str, kind: str, place: str | Path) -> str:
     """Return the runtime asked for; "auto" only where two could run the file."""
     if runtime == "auto":
-        if not onnx:
-            return "torch"
-        return "openvino" if precision == "bf16" else "auto"
-    if runtime not in RUNTIMES:
-        raise InputError(f"Expected a runtime of auto, {', '.join(RUNTIMES)}, but got {runtime!r}.")
-    if onnx and runtime == "torch":
-        raise InputError(
-            f"Expected a checkpoint for runtime torch, but {place} is ONNX: "
-            "use onnxruntime or openvino."
-        )
-    if not onnx and runtime != "torch":
-        raise InputError(
-            f"Expected an ONNX file for runtime {runtime}, but {place} is a checkpoint: "
-            f"run segship export {place} -o model.onnx first."
-        )
+        if kind == "onnx":
+            return "openvino" if precision == "bf16" else "auto"
+        return {"checkpoint": "torch", "engine": "tensorrt"}[kind]
+    refuse_other_kind(runtime_named(runtime), kind, str(place))
     return runtime
 
 
 def _resolve_precision(runtime: str, precision: str) -> str:
-    if precision not in ("auto", *PRECISIONS):
-        raise InputError(
-            f"Expected a precision of auto, {', '.join(PRECISIONS)}, but got {precision!r}."
-        )
-    if precision == "bf16" and runtime != "openvino":
-        raise InputError(
-            f"Expected runtime openvino for bf16, but got {runtime}: it runs fp32 on a CPU."
-        )
-    return "fp32" if precision == "auto" else precision
+    """Return what the runtime will compute in; "auto" stays where only the engine knows."""
+    if precision == "auto":
+        return "auto" if runtime == "tensorrt" else "fp32"
+    refuse_other_precision(
+        runtime_named("onnxruntime" if runtime == "auto" else runtime), precision
+    )
+    return precision
 
 
-def _is_onnx(source: str | Path) -> bool:
-    """Say whether `source` is an ONNX file rather than a checkpoint; refuse what is neither."""
+def _engine_precision(path: Path, wanted: str) -> str:
+    """Return what an engine computes in; it was decided when it was built.
+
+    Raises:
+        InputError: another precision is wanted.
+    """
+    from .tensorrt.sidecar import read_sidecar
+
+    built = read_sidecar(path).precision
+    precision = built if built in PRECISIONS else "mixed"
+    if wanted not in ("auto", precision):
+        raise InputError(
+            f"Expected {precision} for {path}, as it was built, but got {wanted}: "
+            f"build an engine in {wanted}, or leave the precision out."
+        )
+    return precision
+
+
+def _on_gpu(runtime: str) -> bool:
+    return runtime in RUNTIMES and runtime_named(runtime).gpu
+
+
+def _kind(source: str | Path) -> str:
+    """Return "onnx", "engine" or "checkpoint"; refuse what is none of them."""
     path = Path(source)
-    if path.suffix.lower() == ".onnx":
+    suffix = path.suffix.lower()
+    if suffix in (".onnx", ".engine"):
         if path.is_file():
-            return True
-        raise InputError(f"Expected an ONNX file, but {source} is none: check the path.")
+            return suffix[1:]
+        what = "an ONNX file" if suffix == ".onnx" else "a TensorRT engine"
+        raise InputError(f"Expected {what}, but {source} is none: check the path.")
     from ..models.checkpoints import looks_like_checkpoint
 
     if looks_like_checkpoint(source):
-        return False
+        return "checkpoint"
     if not path.exists():
         raise InputError(
             f"Expected an artifact or a checkpoint, but {source} does not exist: check the path."
         )
     raise InputError(
-        f"Expected an .onnx file or a checkpoint, but {source} is neither: check the path."
+        f"Expected an .onnx file, an .engine file or a checkpoint, but {source} is none: "
+        "check the path."
     )
+
+
+def _engine_artifact(path: Path) -> Artifact:
+    from .tensorrt.sidecar import read_sidecar
+
+    info = read_sidecar(path)
+    return Artifact(path, "engine", info.contract, info.lineage, sha256_file(path))
 
 
 def _checkpoint_artifact(source: str | Path, settings: Settings | None) -> Artifact:
@@ -182,7 +239,4 @@ def _checkpoint_artifact(source: str | Path, settings: Settings | None) -> Artif
 
 
 def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    return installed_version(runtime_named(name))

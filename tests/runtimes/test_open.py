@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,22 @@ from segship.data.contract import Contract, OutputKind
 from segship.runtimes import choose as choose_module
 from segship.runtimes import open as open_module
 from segship.runtimes.artifact import CONTRACT_KEY, LINEAGE_KEY, Artifact
+from segship.runtimes.catalog import CATALOG
 from segship.runtimes.choose import faster_runtime
-from segship.runtimes.open import available_runtimes, load_artifact, open_session
+from segship.runtimes.onnx_file import read_onnx_file
+from segship.runtimes.open import (
+    PRECISIONS,
+    RUNTIMES,
+    available_runtimes,
+    load_artifact,
+    open_session,
+)
 from segship.runtimes.session import Array, Session
+from segship.runtimes.tensorrt import session as tensorrt_session
+from segship.runtimes.tensorrt.sidecar import EngineInfo, ShapeRange, write_sidecar
 
 Shape = Sequence[str | int | None]
+KINDS = ("checkpoint", "onnx", "engine")
 
 
 def _save(path: Path, dtype: int, shape: Shape, out: int, out_shape: Shape) -> Path:
@@ -198,8 +210,12 @@ def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     [
         ({"runtime": "torch"}, "Expected a checkpoint for runtime torch"),
         ({"runtime": "tensorflow"}, "Expected a runtime of auto, torch"),
-        ({"precision": "fp8"}, "Expected a precision of auto, fp32, bf16"),
-        ({"runtime": "onnxruntime", "precision": "bf16"}, "Expected runtime openvino for bf16"),
+        ({"precision": "fp8"}, "Expected a precision of auto, fp32, fp16, bf16"),
+        ({"runtime": "onnxruntime", "precision": "bf16"}, "fp32 on .*onnxruntime.*openvino can"),
+        ({"precision": "fp16"}, "but got fp16: onnxruntime-tensorrt can"),
+        ({"precision": "int8"}, "but got int8: no runtime for this kind of file can"),
+        ({"runtime": "torch-cuda-graph"}, "Expected a checkpoint for runtime torch-cuda-graph"),
+        ({"runtime": "tensorrt"}, "run segship build .*static.onnx -o model.engine first"),
         ({"threads": 0}, "at least one thread"),
     ],
 )
@@ -210,7 +226,9 @@ def test_requests_that_do_not_fit_are_refused(
         open_session(static_onnx, **options)  # type: ignore[arg-type]  # mixed on purpose
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "runtime", ["onnxruntime", "openvino", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt"]
+)
 def test_a_checkpoint_is_not_run_by_an_onnx_runtime(runtime: str, tiny_checkpoint: Path) -> None:
     with pytest.raises(InputError, match=r"run segship export .* first"):
         open_session(tiny_checkpoint, runtime=runtime)
@@ -245,3 +263,120 @@ def test_onnx_is_opened_without_importing_torch_or_onnx(static_onnx: Path) -> No
         [sys.executable, "-c", code, str(static_onnx)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def _engine(folder: Path, onnx_path: Path, precision: str = "fp16") -> Path:
+    """An engine nothing could run, with a sidecar that says what it is."""
+    artifact, file = load_artifact(onnx_path), read_onnx_file(onnx_path)
+    path = folder / "m.engine"
+    path.write_bytes(b"plan")
+    shape = (1, 3, 64, 96)
+    info = EngineInfo(
+        engine_sha256=sha256_file(path),
+        engine_bytes=4,
+        engine_head=b"plan".hex(),
+        contract=artifact.contract,
+        lineage=artifact.lineage,
+        tensorrt="10.3.0",
+        cuda_runtime="12.6",
+        driver="560.35.03",
+        gpu="NVIDIA Fake",
+        sm="8.7",
+        inputs=file.inputs,
+        outputs=file.outputs,
+        profiles=(ShapeRange(shape, shape, shape),),
+        precision=precision,
+    )
+    write_sidecar(path, info)
+    return path
+
+
+class _OpenedEngine(Session):
+    runtime = "tensorrt"
+
+    def __init__(self, artifact: Artifact, precision: str, threads: int) -> None:
+        self.artifact, self.precision, self.threads = artifact, precision, threads
+        self.contract = artifact.contract
+
+    def _run(self, pixels: Array) -> dict[str, Array]:
+        return {"segmentation": pixels}
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session of an engine, without a GPU to open it on."""
+    monkeypatch.setattr(tensorrt_session, "TensorRtSession", _OpenedEngine)
+
+
+@pytest.mark.usefixtures("engines")
+def test_an_engine_is_what_its_sidecar_says(static_onnx: Path, tmp_path: Path) -> None:
+    path, origin = _engine(tmp_path, static_onnx), load_artifact(static_onnx)
+    artifact = load_artifact(path)
+    assert (artifact.kind, artifact.sha256) == ("engine", sha256_file(path))
+    assert (artifact.contract, artifact.lineage) == (origin.contract, origin.lineage)
+    for source in (path, artifact):
+        with open_session(source) as session:  # "auto" can only be TensorRT
+            assert (session.runtime, session.precision) == ("tensorrt", "fp16")
+            assert session.notes == ()
+    with open_session(path, precision="fp16", threads=1) as session:
+        assert session.notes == (
+            "Runtime tensorrt computes on the GPU: 1 threads change its work on the host only.",
+        )
+
+
+@pytest.mark.usefixtures("engines")
+def test_an_engine_of_an_unnamed_mixture_is_mixed(static_onnx: Path, tmp_path: Path) -> None:
+    with open_session(_engine(tmp_path, static_onnx, "int8+fp16")) as session:
+        assert session.precision == "mixed"
+
+
+@pytest.mark.usefixtures("engines")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"precision": "fp32"}, "Expected fp16 for .*m.engine, as it was built, but got fp32"),
+        ({"runtime": "onnxruntime"}, "Expected an ONNX file for .* is a TensorRT engine: use ten"),
+        ({"runtime": "torch"}, "Expected a checkpoint for .* is a TensorRT engine"),
+    ],
+)
+def test_what_an_engine_cannot_be_is_refused(
+    options: dict[str, str], words: str, static_onnx: Path, tmp_path: Path
+) -> None:
+    path = _engine(tmp_path, static_onnx)
+    with pytest.raises(InputError, match=words) as caught:
+        open_session(path, **options)  # type: ignore[arg-type]  # strings only
+    assert "\n" not in str(caught.value)
+
+
+def test_an_engine_without_its_sidecar_is_refused(static_onnx: Path, tmp_path: Path) -> None:
+    path = _engine(tmp_path, static_onnx)
+    path.with_name("m.engine.json").unlink()
+    for opener in (load_artifact, open_session):
+        with pytest.raises(InputError, match="m.engine.json beside"):
+            opener(path)
+    with pytest.raises(InputError, match="Expected a TensorRT engine, but .* is none"):
+        open_session(tmp_path / "other.engine")
+
+
+def test_every_runtime_is_in_the_catalogue_once() -> None:
+    assert len(set(RUNTIMES)) == len(RUNTIMES)
+    for item in CATALOG:
+        assert set(item.precisions) <= set(PRECISIONS) and item.kind in KINDS
+        assert item.install and item.packages and item.module
+    assert {item.name for item in CATALOG if not item.gpu} == {
+        "torch",
+        "torch-compile",
+        "onnxruntime",
+        "openvino",
+    }
+
+
+def test_one_of_several_packages_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "onnxruntime-gpu":
+            return "1.22.0"
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("segship.runtimes.catalog.metadata.version", version)
+    found = {item.name: item.version for item in available_runtimes()}
+    assert found == {"torch": None, "onnxruntime": "1.22.0", "openvino": None}

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.contract import Contract, InputKind
+from ..common.errors import InputError
+from ..data.contract import Contract, InputKind, OutputKind
+from ..runtimes.cuda.labels import DeviceLogits
 from ..runtimes.depth_picture import depth_from_output
 from ..runtimes.interpolation import resize_bilinear
 from ..runtimes.labels import labels_from_output
@@ -34,7 +36,9 @@ class Seen:
 class Subject:
     """One opened model: its session, the contract at the size to use, and the post-processing.
 
-    `slide` feeds windows instead of the whole image, `flip` averages with the mirrored image.
+    `postprocess` is a method of `labels_from_output`, or "gpu" for a runtime that can leave logits
+    on its device. `slide` feeds windows instead of the whole image, `flip` averages with the
+    mirrored image.
     """
 
     name: str
@@ -43,6 +47,14 @@ class Subject:
     postprocess: str = "sparse"
     slide: Slide | None = None
     flip: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is averaged on the host and labelled on the device."""
+        if self.postprocess == "gpu" and (self.slide or self.flip):
+            raise InputError(
+                f"Expected one whole image for post-processing on the GPU, but {self.name} is "
+                "averaged over windows or flips: leave out --postprocess gpu."
+            )
 
     @property
     def preprocessing(self) -> tuple[object, ...]:
@@ -62,10 +74,25 @@ class Subject:
             return Seen()
         if self.slide or self.flip:
             return self._dense(pixels, labels, wanted)
-        return self.seen(self._outputs(pixels), labels_px, depth_px)
+        return self.seen(self.outputs(pixels), labels_px, depth_px)
+
+    def outputs(self, pixels: Array) -> dict[str, Array | DeviceLogits]:
+        """Return (1,…) per head for the whole image; with "gpu" the logits stay on the device.
+
+        Raises:
+            InputError: "gpu", and the runtime has them in host memory.
+        """
+        batch = self._batch(pixels)
+        if self.postprocess == "gpu" and self.contract.output is not OutputKind.LABELS:
+            kept = self.session.run_keeping_logits(batch)
+            return {head: output[:1] for head, output in kept.items()}
+        return {head: output[:1] for head, output in self.session.run(batch).items()}
 
     def seen(
-        self, outputs: Mapping[str, Array], labels_px: Size | None, depth_px: Size | None
+        self,
+        outputs: Mapping[str, Array | DeviceLogits],
+        labels_px: Size | None,
+        depth_px: Size | None,
     ) -> Seen:
         """Return what outputs (1,…) per head mean, as `see` does for the whole image."""
         head, labels, depth = labelling_head(self.contract), None, None
@@ -73,16 +100,15 @@ class Subject:
             output = outputs[head]
             maps = labels_from_output(output, self.contract, labels_px, method=self.postprocess)
             labels = maps[0]
-        if DEPTH in self.contract.heads and depth_px:
-            depth = depth_from_output(outputs[DEPTH], self.contract, depth_px)[0]
+        deep = outputs.get(DEPTH)
+        if depth_px and isinstance(deep, np.ndarray):
+            depth = depth_from_output(deep, self.contract, depth_px)[0]
         return Seen(labels, depth)
 
-    def _outputs(self, pixels: Array) -> dict[str, Array]:
-        """Return (1,…) per head; a static artifact of batch N gets the image N times."""
+    def _batch(self, pixels: Array) -> Array:
+        """Return the image (1,3,h,w) as often as a static artifact takes it."""
         batch = static_batch(self.session)
-        if batch > 1:
-            pixels = np.repeat(pixels, batch, axis=0)
-        return {head: output[:1] for head, output in self.session.run(pixels).items()}
+        return np.repeat(pixels, batch, axis=0) if batch > 1 else pixels
 
     def _dense(self, pixels: Array, labels: str, wanted: Mapping[str, Size]) -> Seen:
         def predict(image: Array) -> Fields:
@@ -103,8 +129,8 @@ class Subject:
     def _fields(self, pixels: Array, wanted: Mapping[str, Size]) -> Fields:
         """Return logits and depth per head (C,h,w): of the windows joined, or of the image."""
         if self.slide is None:
-            outputs = self._outputs(pixels)
-            fields = {head: self._field(head, outputs[head], wanted[head])[0] for head in wanted}
+            found = self.session.run(self._batch(pixels))
+            fields = {head: self._field(head, found[head][:1], wanted[head])[0] for head in wanted}
             # copies: an output may be the runtime's own buffer, and the mirrored image follows
             return {head: np.array(field) for head, field in fields.items()}
         first = self.session.input.shape[0]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..common.errors import InputError
 from ..data.contract import Contract
+from .cuda.labels import DeviceLogits
 
 Array = NDArray[Any]
 Self = TypeVar("Self", bound="Session")  # typing.Self is in Python 3.11
@@ -64,6 +65,20 @@ class Session(ABC):
         """
         self._refuse_mismatch(pixels)
         return self._run(np.ascontiguousarray(pixels))
+
+    def run_keeping_logits(self, pixels: Array) -> dict[str, Array | DeviceLogits]:
+        """Run as `run` does, but leave logits on the device, where labels are made of them.
+
+        They hold until the next run. Other heads come as arrays.
+
+        Raises:
+            InputError: as `run`, or the runtime has them in host memory.
+        """
+        self._refuse_mismatch(pixels)
+        raise InputError(
+            f"Expected a runtime that leaves logits on a GPU for post-processing there, but "
+            f"{self.runtime} does not: leave out --postprocess gpu."
+        )
 
     @abstractmethod
     def _run(self, pixels: Array) -> dict[str, Array]:

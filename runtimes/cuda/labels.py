@@ -83,6 +83,11 @@ class GpuLabels:
             self._leaders.free()
             raise
 
+    @property
+    def size_bytes(self) -> int:
+        """Device memory held beside the kernels."""
+        return self._leaders.size_bytes + self._found.size_bytes
+
     def labels(
         self,
         logits: DeviceLogits,

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from ...common.errors import InputError
+from ...data.contract import DEPTH_HEAD, OutputKind
 from ..artifact import Artifact
 from ..cuda.buffers import DeviceArray, DeviceBuffer, PinnedArray
+from ..cuda.labels import DeviceLogits, GpuLabels
 from ..cuda.library import MIB, TO_DEVICE, TO_HOST, Cuda
 from ..cuda.library import cuda as process_cuda
 from ..cuda.nvml import read_gpu_state
@@ -67,6 +69,7 @@ class TensorRtSession(Session):
         self._cuda = process_cuda() if cuda is None else cuda
         self._shape: tuple[int, ...] = ()
         self._ran = False
+        self._labeller: GpuLabels | None = None
         with contextlib.ExitStack() as opened:
             self._open_engine(artifact, info, trt, opened)
             self._prepare_stream(opened, graph)
@@ -120,6 +123,22 @@ class TensorRtSession(Session):
         self._cuda.synchronize(self.stream)
         self._ran = True
 
+    def run_keeping_logits(self, pixels: Array) -> dict[str, Array | DeviceLogits]:
+        """Run as `run` does, but leave logits on the device, where labels are made of them.
+
+        Raises:
+            InputError: as `run`.
+            MissingDependencyError: there is no libnvrtc to compile the kernels with.
+            CheckFailedError: TensorRT, CUDA or NVRTC refuse.
+        """
+        logits = self.contract.output is not OutputKind.LABELS
+        kept = {
+            head: self._kept(found) if logits and head != DEPTH_HEAD else self._fetched(head, found)
+            for head, found in self.run_on_device(pixels).items()
+        }
+        self.finish()
+        return kept
+
     def device_times_ms(self) -> dict[str, float] | None:
         """Return the device's own times of the last run: "h2d", "compute" and "d2h"."""
         if not self._ran:
@@ -133,13 +152,15 @@ class TensorRtSession(Session):
 
         "engine" was free before the engine was opened and was not after: weights, code and
         "activations", the part TensorRT says lies between the layers; on a GPU with other users
-        it holds their changes too. "buffers" are inputs and outputs. "process", where the driver
-        tells, is everything of this process.
+        it holds their changes too. "buffers" are inputs, outputs and labels. "process", where the
+        driver tells, is everything of this process.
         """
+        buffers = sum(item.size_bytes for item in self._device.values())
+        buffers += self._labeller.size_bytes if self._labeller else 0
         found = {
             "engine": self._engine_mib,
             "activations": self._engine.scratch_bytes / MIB,
-            "buffers": sum(item.size_bytes for item in self._device.values()) / MIB,
+            "buffers": buffers / MIB,
         }
         process_mib = read_gpu_state(self._bus).process_mib
         return found if process_mib is None else {**found, "process": process_mib}
@@ -150,14 +171,24 @@ class TensorRtSession(Session):
 
     def _run(self, pixels: Array) -> dict[str, Array]:
         """Run and return views of pinned memory, which the next run overwrites."""
-        arrays = {}
-        for head, found in self._queue(pixels).items():
-            host = self._host[self._heads[head].name]
-            arrays[head] = host.view(found.shape, found.dtype)
-            size_bytes = arrays[head].nbytes
-            self._cuda.copy_async(host.address, found.address, size_bytes, TO_HOST, self.stream)
+        found = self._queue(pixels)
+        arrays = {head: self._fetched(head, item) for head, item in found.items()}
         self.finish()
         return arrays
+
+    def _fetched(self, head: str, found: DeviceArray) -> Array:
+        """Queue the copy of a head to the host; return where it will be."""
+        host = self._host[self._heads[head].name]
+        array = host.view(found.shape, found.dtype)
+        self._cuda.copy_async(host.address, found.address, array.nbytes, TO_HOST, self.stream)
+        return array
+
+    def _kept(self, found: DeviceArray) -> DeviceLogits:
+        """Return logits where they are; the first time, compile what makes labels of them."""
+        if self._labeller is None:
+            self._labeller = GpuLabels(self._cuda)
+            self._opened.callback(self._labeller.close)
+        return DeviceLogits(found.address, found.dtype, found.shape, self.stream, self._labeller)
 
     def _queue(self, pixels: Array) -> dict[str, DeviceArray]:
         """Queue the copy to the device and the engine; return where its outputs will be."""

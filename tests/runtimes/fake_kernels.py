@@ -38,14 +38,20 @@ def built_driver() -> str:
     return str(target)
 
 
+def queue_kernels(machine: FakeMachine) -> ctypes.CDLL:
+    """Make the fake driver queue its work on the streams of `machine`; return it."""
+    driver = ctypes.CDLL(built_driver())
+    driver.fake_use_queue(machine.library.fake_enqueue)
+    return driver
+
+
 class FakeLabeller:
     """`GpuLabels` on a fake GPU, with the host's side of the copies."""
 
     def __init__(self) -> None:
         """Build what is missing and load the kernels."""
         self.machine = FakeMachine()
-        self.driver = ctypes.CDLL(built_driver())
-        self.driver.fake_use_queue(self.machine.library.fake_enqueue)
+        self.driver = queue_kernels(self.machine)
         self.cuda = self.machine.cuda()
         self.stream = self.cuda.stream()
         self.labeller = GpuLabels(self.cuda, image=IMAGE, driver=built_driver())

@@ -27,6 +27,8 @@ _REASONS = {  # nvmlClocksThrottleReason…; 1 (idle) and 2 (clocks set by the u
     0x40: "hardware thermal limit",
     0x80: "external power brake",
     0x100: "display clock",
+    0x200: "board limit",
+    0x400: "reliability limit",
 }
 
 

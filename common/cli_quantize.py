@@ -75,6 +75,19 @@ _OPTIONS = (
     ),
     click.option("--no-scaling", is_flag=True, help="Leave out the exact scaling before export."),
     click.option(
+        "--bias-correction/--no-bias-correction",
+        default=False,
+        show_default=True,
+        help="Let biases make up for the mean each INT8 product loses.",
+    ),
+    click.option(
+        "--rounding",
+        type=click.Choice(("nearest", "adaptive")),
+        default="nearest",
+        show_default=True,
+        help="adaptive: weights up or down by the error of their product (minutes).",
+    ),
+    click.option(
         "--exclude",
         multiple=True,
         metavar="PART|NODE",

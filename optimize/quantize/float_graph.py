@@ -163,11 +163,11 @@ def _refuse_opset(opset: int, profile: Profile) -> None:
         )
 
 
-def recorded(artifact: Artifact, note: PassNote, calibration_sha256: str) -> Artifact:
-    """Return `artifact` with one more pass and the calibration in its lineage."""
+def recorded(artifact: Artifact, notes: tuple[PassNote, ...], calibration_sha256: str) -> Artifact:
+    """Return `artifact` with more passes and the calibration in its lineage."""
     lineage = replace(
         artifact.lineage,
-        passes=(*artifact.lineage.passes, note),
+        passes=(*artifact.lineage.passes, *notes),
         calibration_sha256=calibration_sha256,
     )
     return replace(artifact, lineage=lineage)

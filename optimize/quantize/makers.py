@@ -16,6 +16,7 @@ from .float_graph import FloatGraph
 from .float_type import float_notes, half_around
 from .fp16_int8 import fp16_around, opset_of
 from .fp16_types import activations
+from .improve import improve
 from .plan import QuantForm, QuantPlan, make_plan
 from .profile import Profile
 from .qdq import insert_qdq
@@ -39,6 +40,7 @@ class Made:
     notes: tuple[str, ...] = ()
     sensitivity: Sensitivity | None = None
     search: Search | None = None
+    before: tuple[PassNote, ...] = ()  # what was done to the float graph before
 
 
 def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) -> Made:
@@ -56,7 +58,8 @@ def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) ->
     tensors = tuple(quantized_tensors(floats.model, plan))
     # the ends of FP16 are judged on the extremes of all activations, which every method keeps
     ranges = calibrated(floats, request, None if half else tensors, symmetric=form.symmetric)
-    model = insert_qdq(floats.model, ranges, plan)
+    improved = improve(floats, request, ranges, plan)
+    model = insert_qdq(improved.model, ranges, plan)
     notes = (
         f"{len(plan.nodes)} nodes in INT8 for {profile.title}",
         f"{len(tensors)} activations, {ranges.method}, {ranges.images} images",
@@ -68,7 +71,9 @@ def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) ->
         model, rows = around.model, replace(plan, choices=around.choices)
         extra = (*extra, "FP16 around INT8", *around.notes)
     done = PassNote(request.precision, len(plan.nodes), (*notes, *extra))
-    return Made(model, ranges, done, explain(floats.model, rows, ranges), plan, extra)
+    table = improved.rows(explain(floats.model, rows, ranges))
+    extra = (*improved.notes, *extra)
+    return Made(model, ranges, done, table, plan, extra, before=improved.passes)
 
 
 def calibrated(

@@ -198,7 +198,7 @@ class _Clock:
 def _write(target: Path, made: Made, floats: FloatGraph) -> Artifact:
     import onnx
 
-    artifact = recorded(floats.artifact, made.done, made.ranges.digest)
+    artifact = recorded(floats.artifact, (*made.before, made.done), made.ranges.digest)
     model = made.model
     model.producer_name, model.producer_version = "segship", __version__
     kept = {item.key: item.value for item in model.metadata_props}

@@ -11,6 +11,8 @@ from ...data.contract import InputKind, OutputKind
 from .float_type import FLOATS
 
 PRECISIONS = ("int8", "int8-all", "fp16", "mixed")
+ROUNDINGS = ("nearest", "adaptive")
+_WHOLE = ("int8", "int8-all")  # precisions whose plan is known before the graph is written
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class QuantizeRequest:
     input_kind: InputKind = InputKind.FLOAT32
     opset: int | None = None  # of the profile
     float_type: str = "auto"  # what computes around INT8, see float_type.py
+    bias_correction: bool = False  # docs/decisions/0005-exact-scaling-before-int8.md
+    rounding: str = "nearest"
     trials: int = 12  # of the search of "mixed"
     state: Path | None = None  # where it keeps them
     threads: int | None = None  # it is timed with
@@ -56,6 +60,7 @@ class QuantizeRequest:
                 f"Expected --float with int8 or int8-all, but got it with {self.precision}: leave "
                 "it out."
             )
+        self._refuse_improvements()
         if self.method not in METHODS:
             raise InputError(f"Expected a method of {', '.join(METHODS)}, but got {self.method!r}.")
         if self.images < 1:
@@ -67,4 +72,17 @@ class QuantizeRequest:
         if self.max_miou_drop is not None and self.max_miou_drop < 0:
             raise InputError(
                 f"Expected a mIoU drop of 0 points or more, but got {self.max_miou_drop}."
+            )
+
+    def _refuse_improvements(self) -> None:
+        if self.rounding not in ROUNDINGS:
+            raise InputError(
+                f"Expected a rounding of {', '.join(ROUNDINGS)}, but got {self.rounding!r}."
+            )
+        asked = "--rounding adaptive" if self.rounding == "adaptive" else ""
+        asked = "--bias-correction" if self.bias_correction else asked
+        if asked and self.precision not in _WHOLE:
+            raise InputError(
+                f"Expected {asked} with int8 or int8-all, but got it with {self.precision}: leave "
+                "it out."
             )

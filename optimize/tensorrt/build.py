@@ -71,7 +71,7 @@ def build(
     refuse_generation(request, machine.generation, machine.version)
     clock = _Clock()
     say(f"graph        {source}")
-    found = read_source(Path(source), settings)
+    found = read_source(Path(source), settings, layer_norm=machine.generation.layer_norm)
     recipe = _recipe(found, request, machine)
     clock.lap("graph")
     say(f"build        TensorRT {machine.version} on {machine.device.name}")
@@ -81,7 +81,7 @@ def build(
     if request.repeat > 1:
         variance = _repeat(target, recipe, found, machine, say, compare)
         clock.lap("repeat")
-    notes = (*_opset_note(found, machine), *report.notes)
+    notes = (*_graph_notes(found, machine), *report.notes)
     return replace(report, seconds=clock.laps, notes=notes, variance=variance)
 
 
@@ -161,11 +161,17 @@ def _repeat(
         return (compare or compare_engines)(paths)
 
 
-def _opset_note(found: BuildSource, machine: Machine) -> tuple[str, ...]:
-    highest = machine.generation.max_opset
-    if found.opset <= highest:
-        return ()
-    return (
-        f"the graph has opset {found.opset}, and TensorRT {machine.version} knows up to {highest}: "
-        "export with --opset if its parser refuses it",
-    )
+def _graph_notes(found: BuildSource, machine: Machine) -> tuple[str, ...]:
+    """Say what was changed in the graph for this TensorRT, and what its parser may not know."""
+    notes, highest = [], machine.generation.max_opset
+    if found.norms_apart:
+        notes.append(
+            f"{found.norms_apart} LayerNormalization taken apart, in FP32: TensorRT "
+            f"{machine.version} has no such operator"
+        )
+    if found.opset > highest:
+        notes.append(
+            f"the graph has opset {found.opset}, and TensorRT {machine.version} knows up to "
+            f"{highest}: export with --opset if its parser refuses it"
+        )
+    return tuple(notes)

@@ -32,11 +32,11 @@ class EngineFacts:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     layers: tuple[LayerRow, ...]
-    activations_mib: float | None
+    activations_mib: float
 
 
 def inspect_plan(
-    trt: Any, data: bytes, names: tuple[str, ...], *, version_compatible: bool
+    trt: Any, data: bytes, names: tuple[str, ...], *, version_compatible: bool, memory: str
 ) -> EngineFacts:
     """Deserialize a plan that was just built and read what it became.
 
@@ -45,6 +45,7 @@ def inspect_plan(
         data: the plan.
         names: the graph's node names in order.
         version_compatible: the plan brings its own runtime, which must be allowed to run.
+        memory: what this generation calls the bytes of an engine's activations.
 
     Raises:
         CheckFailedError: TensorRT does not take its own plan.
@@ -63,7 +64,7 @@ def inspect_plan(
         tuple(item for item, is_input in tensors if is_input),
         tuple(item for item, is_input in tensors if not is_input),
         read_layers(text, names),
-        _activations_mib(engine),
+        getattr(engine, memory) / _MEBI,
     )
 
 
@@ -80,12 +81,3 @@ def _tensor(trt: Any, engine: Any, index: int) -> tuple[TensorInfo, bool]:
     )
     kind = engine.get_tensor_dtype(name).name
     return TensorInfo(name, _NUMPY.get(kind, kind.lower()), shape), is_input
-
-
-def _activations_mib(engine: Any) -> float | None:
-    """Return what a context allocates besides weights; TensorRT 11 kept only the newer name."""
-    for name in ("device_memory_size_v2", "device_memory_size"):
-        size_bytes = getattr(engine, name, None)
-        if size_bytes is not None:
-            return float(size_bytes) / _MEBI
-    return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...common.errors import CheckFailedError, SegshipError
 from ..quantize.parts import part_of
+from .layer_norm import whole
 
 _MEBI = 1 << 20
 _MEMORY = re.compile(
@@ -76,10 +77,9 @@ def build_failure(
         workspace_mib: the limit given, None for TensorRT's own (all of the device).
         total_mib: the device's memory.
     """
-    last = log.errors[-1] if log.errors else "TensorRT gave no reason"
     memory = next((text for text in reversed(log.errors) if _MEMORY.search(text)), None)
-    where = _mentioned(memory or last, log.errors, names)
-    told = f" at {_where(where)}" if where else ""
+    name, said = _mentioned(log.errors, names)
+    told = f" at {_where(name)}" if name else ""
     if memory is not None:
         asked = _asked_mib(memory)
         limit = f"{workspace_mib} MiB" if workspace_mib else "all of it"
@@ -89,21 +89,21 @@ def build_failure(
             f"{total_mib:.0f} MiB, of which --workspace allows {limit}: lower --workspace, "
             f"--batch or --sizes ({_short(memory)})."
         )
-    return CheckFailedError(f"Expected an engine, but the build failed{told}: {_short(last)}.")
+    return CheckFailedError(f"Expected an engine, but the build failed{told}: {_short(said)}.")
 
 
-def _mentioned(text: str, errors: Sequence[str], names: Iterable[str]) -> str:
-    """Return the longest node name `text` mentions, else one an earlier error does."""
+def _mentioned(errors: Sequence[str], names: Iterable[str]) -> tuple[str, str]:
+    """Return the node the last report that names one names, and that report; "" and the last."""
     by_length = sorted(filter(None, names), key=len, reverse=True)
-    for report in (text, *reversed(errors)):
+    for said in reversed(errors):
         for name in by_length:
-            if re.search(rf"(?<![\w/.]){re.escape(name)}(?![\w/.])", report):
-                return name
-    return ""
+            if name in said and re.search(rf"(?<![\w/.]){re.escape(name)}(?![\w/]|\.\w)", said):
+                return name, said
+    return "", errors[-1] if errors else "TensorRT gave no reason"
 
 
 def _where(name: str) -> str:
-    part = part_of(name) if name else None
+    part = part_of(whole(name)) if name else None
     if not name:
         return "a node without a name"
     return f"{name} ({part})" if part else name

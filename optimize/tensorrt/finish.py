@@ -33,7 +33,11 @@ def finish(
 
     request = recipe.request
     facts = inspect_plan(
-        machine.trt, plan.data, recipe.names, version_compatible=request.version_compatible
+        machine.trt,
+        plan.data,
+        recipe.names,
+        version_compatible=request.version_compatible,
+        memory=machine.generation.device_memory,
     )
     info = _info(plan, recipe, found, machine, facts)
     write_engine(target, plan.data, info)
@@ -44,7 +48,7 @@ def finish(
         summarise(facts.layers, recipe.found),
         {},
         (*plan.notes, *_size_note(found.artifact.contract, info.contract)),
-        known_bad(machine.version, jetson=machine.device.integrated),
+        known_bad(machine.version, jetson=machine.device.integrated, sm=machine.device.sm),
         plan.warnings,
         count_sparsity(found.model) if request.sparse else None,
         facts.activations_mib,

@@ -18,6 +18,7 @@ from typing import Any
 
 from ...common.errors import CheckFailedError
 from ..quantize.parts import part_of
+from .layer_norm import whole
 
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _FOREIGN_NODE = re.compile(r"\{ForeignNode\[(.*?)\.\.\.(.*?)\]\}")
@@ -57,7 +58,7 @@ class LayerRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "parts": list(self.parts), "nodes": list(self.nodes)}
 
 
 def read_layers(text: str, known: Iterable[str] = ()) -> tuple[LayerRow, ...]:
@@ -99,7 +100,7 @@ def _row(item: Any, order: tuple[str, ...]) -> LayerRow:
     name, kind = item["Name"], item.get("LayerType", "")
     reformat = kind in _REFORMATS or name.startswith(("Reformatting", "reformat"))
     nodes = () if reformat else _nodes(name, item.get("Metadata", ""), order)
-    parts = tuple(dict.fromkeys(filter(None, map(part_of, nodes))))
+    parts = tuple(dict.fromkeys(filter(None, map(part_of, map(whole, nodes)))))
     precision = _narrowest(item.get("Inputs", ())) or _narrowest(item.get("Outputs", ()))
     return LayerRow(name, kind, parts[0] if parts else None, parts, precision, nodes, reformat)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ...common.errors import InputError
 from ..quantize.parts import part_of
 from ..quantize.view import LAYOUT, QUANTIZERS, GraphView
+from .layer_norm import whole
 
 if TYPE_CHECKING:
     import onnx
@@ -63,7 +64,7 @@ class GraphPrecision:
         """Return the precision of every part; several are joined with "+"."""
         found: dict[str, set[str]] = {}
         for name, node in self.nodes.items():
-            part = part_of(name)
+            part = part_of(whole(name))
             if part is not None:
                 found.setdefault(part, set()).add(node.precision)
         return {part: "+".join(sorted(kinds)) for part, kinds in found.items()}

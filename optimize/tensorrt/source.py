@@ -11,6 +11,7 @@ from ...runtimes.artifact import Artifact
 from ...runtimes.onnx_artifact import read_onnx_artifact
 from ...runtimes.onnx_file import read_onnx_file
 from ...runtimes.session import TensorInfo
+from .layer_norm import take_apart
 from .precision import GraphPrecision, graph_precision
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class BuildSource:
     model: onnx.ModelProto
     image: TensorInfo
     found: GraphPrecision
+    norms_apart: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -42,8 +44,13 @@ class BuildSource:
         return max(own, default=0)
 
 
-def read_source(path: Path, settings: Settings | None = None) -> BuildSource:
+def read_source(
+    path: Path, settings: Settings | None = None, *, layer_norm: bool = True
+) -> BuildSource:
     """Read an ONNX file, ours or foreign, with its weights.
+
+    Without `layer_norm` that operator is taken apart (TensorRT 8.5 has none), and `norms_apart`
+    says how often.
 
     Raises:
         InputError: it is no ONNX segmentation model, or too large for one message.
@@ -62,8 +69,9 @@ def read_source(path: Path, settings: Settings | None = None) -> BuildSource:
     if model.ByteSize() > _PROTOBUF_LIMIT_BYTES:
         raise InputError(f"Expected a graph below 2 GiB, but {path} is larger.")
     name_nodes(model)
+    apart = 0 if layer_norm else take_apart(model)
     image = read_onnx_file(path).inputs[0]
-    return BuildSource(artifact, model, image, graph_precision(model))
+    return BuildSource(artifact, model, image, graph_precision(model), apart)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:

@@ -12,11 +12,12 @@ from onnx import TensorProto, helper
 
 from segship.common.errors import InputError
 from segship.optimize.tensorrt.dla import refuse_dla
+from segship.optimize.tensorrt.layer_norm import take_apart
 from segship.optimize.tensorrt.precision import GraphPrecision, graph_precision
 from segship.optimize.tensorrt.source import name_nodes
 from segship.optimize.tensorrt.sparsity import Sparsity, count_sparsity, is_two_of_four
 from segship.runtimes.session import TensorInfo
-from segship.tests.optimize.quantize_graphs import graph_of
+from segship.tests.optimize.quantize_graphs import graph_of, kinds, run
 
 X = TensorInfo("x", "float32", (1, 4, 8, 8))
 NAMES = ("/encoder/stages.0/blocks.0/ffn/fc1/Conv", "/encoder/stages.0/blocks.0/ffn/fc2/Conv")
@@ -35,7 +36,7 @@ def quantize(source: str, made: str) -> list[onnx.NodeProto]:
 
 
 def weights(**more: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    scale = {"s": np.array(0.1, np.float32), "z": np.array(0, np.int8)}
+    scale: dict[str, NDArray[Any]] = {"s": np.array(0.1, np.float32), "z": np.array(0, np.int8)}
     return {"w": np.ones((4, 4, 1, 1), np.float32), **scale, **more}
 
 
@@ -204,3 +205,55 @@ def test_free_dimensions_fp32_and_quantizers_have_their_own_reasons() -> None:
 
 def test_an_empty_graph_precision_is_fp32() -> None:
     assert GraphPrecision({}).kind == "fp32"
+
+
+LN = "/encoder/stages.0/blocks.0/norm1/LayerNormalization"
+
+
+def norm_graph(kind: Any, opset: int, axis: int = -1, bias: bool = True) -> onnx.ModelProto:
+    """x → LayerNormalization of the given type → out, between casts where it is FP16."""
+    half = kind == np.float16
+    rng = np.random.default_rng(0)
+    inputs = ["h" if half else "x", "scale", *(["bias"] if bias else [])]
+    made = "n" if half else "out"
+    norm = helper.make_node("LayerNormalization", inputs, [made], name=LN, axis=axis, epsilon=1e-3)
+    nodes = [norm]
+    if half:
+        nodes.insert(0, helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16, name="a"))
+        nodes.append(helper.make_node("Cast", ["n"], ["out"], to=TensorProto.FLOAT, name="b"))
+    shape = (6,) if axis == -1 else (5, 6)
+    constants = {"scale": rng.normal(size=shape).astype(kind)}
+    if bias:
+        constants["bias"] = rng.normal(size=shape).astype(kind)
+    return graph_of(nodes, constants, (2, 5, 6), opset=opset)
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+@pytest.mark.parametrize(("axis", "bias"), [(-1, True), (-1, False), (1, True), (-2, True)])
+def test_a_norm_taken_apart_computes_the_same(opset: int, axis: int, bias: bool) -> None:
+    model = norm_graph(np.float32, opset, axis, bias)
+    pixels = np.random.default_rng(1).normal(3, 5, (2, 5, 6)).astype(np.float32)
+    (expected,) = run(model, x=pixels)
+    assert take_apart(model) == 1
+    assert not kinds(model, "LayerNormalization")
+    onnx.checker.check_model(model, full_check=True)
+    (found,) = run(model, x=pixels)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)  # float32 rounding
+
+
+def test_a_half_norm_taken_apart_does_not_overflow() -> None:
+    model = norm_graph(np.float16, 17)
+    assert take_apart(model) == 1
+    onnx.checker.check_model(model, full_check=True)
+    pixels = np.linspace(-1000, 1000, 60, dtype=np.float32).reshape(2, 5, 6)
+    (found,) = run(model, x=1000 * pixels / np.abs(pixels).max())  # squares reach 1e6 > 65504
+    assert np.isfinite(found).all()
+    types = graph_precision(model)
+    assert {node.precision for name, node in types.nodes.items() if name.startswith(LN)} == {"fp32"}
+
+
+def test_pieces_belong_to_the_part_of_their_norm() -> None:
+    model = norm_graph(np.float32, 17)
+    take_apart(model)
+    assert graph_precision(model).parts() == {"stage 1 norms": "fp32"}
+    assert len({node.name for node in model.graph.node}) == len(model.graph.node)

@@ -1,39 +1,92 @@
-"""What do the usual INT8 quantizers lose on the same checkpoint, beside ours?
+"""What do the usual INT8 quantizers lose on the same network, beside ours?
 
     python benchmarks/int8_contrast.py CHECKPOINT --data camvid:DIR@train --eval camvid:DIR@val \
         --json benchmarks/results/b0-int8-contrast.json
+    ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI python benchmarks/int8_contrast.py … --only openvino
 
-Every file is an ONNX graph with Q/DQ, calibrated on the same images and evaluated on ONNX Runtime
-in one pass. NNCF and ModelOpt are no dependencies of segship: rows whose package is missing are
-left out and named.
+Twice: on the checkpoint and on its outlier twin (tests/optimize/outlier_twin.py). Every file is
+calibrated on the same images and evaluated on the same images. NNCF quantizes the ONNX graph and,
+beside it, the model OpenVINO reads, which is run on OpenVINO's INT8 kernels and, with its
+FakeQuantize operators as float arithmetic, without them: the first shows what a user gets, the
+second what the quantizer did. Rows whose package is missing are left out and named.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
-from segship.benchmark.candidate import Candidate
-from segship.benchmark.evaluate import evaluate
-from segship.benchmark.record import Record
-from segship.calibration.calibration_set import CalibrationSet, open_calibration
+from segship.benchmark.accuracy import AccuracyRule, measure_accuracy
+from segship.benchmark.subject import Subject
+from segship.benchmarks.int8_rivals import (
+    DEPTHWISE,
+    Images,
+    Maker,
+    OpenVinoModelSession,
+    modelopt,
+    nncf_onnx,
+    nncf_openvino,
+    onnx_runtime,
+)
+from segship.calibration.calibration_set import open_calibration
+from segship.common.errors import InputError
 from segship.common.files import write_text
+from segship.common.machine import read_processor
+from segship.data.contract import Contract
+from segship.data.spec import open_dataset
 from segship.models.checkpoints import load_checkpoint
+from segship.models.checkpoints.checkpoint import Checkpoint
+from segship.models.checkpoints.hf_write import save_hf_checkpoint
 from segship.optimize.export import export
 from segship.optimize.quantize.quantize import quantize
-from segship.runtimes.open import load_artifact
+from segship.runtimes.open import open_session
+from segship.runtimes.session import Session
+from segship.tests.optimize.outlier_twin import outlier_twin
 
-Images = list[NDArray[Any]]
-INPUT = "pixels"
+TWIN_SEED = 3
+OWN: dict[str, dict[str, Any]] = {
+    "segship int8": {"precision": "int8"},
+    "segship int8, without scaling": {"precision": "int8", "scaling": False},
+    "segship int8-all": {"precision": "int8-all"},
+}
+RIVALS: dict[str, tuple[str, Maker]] = {
+    "ONNX Runtime MinMax, plain graph": ("plain", onnx_runtime),
+    "NNCF default, plain graph": ("plain", nncf_onnx("")),
+    "NNCF transformer, plain graph": ("plain", nncf_onnx("transformer")),
+    "ModelOpt entropy, rewritten graph": ("rewritten", modelopt),
+}
+ON_OPENVINO: dict[str, Maker] = {
+    "NNCF default, OpenVINO's plain graph": nncf_openvino(""),
+    "NNCF transformer, OpenVINO's plain graph": nncf_openvino("transformer"),
+    "NNCF default, the same, depthwise in float": nncf_openvino("", DEPTHWISE),
+}
+# how a model of OpenVINO's is run: name, precision hint, FakeQuantize as float arithmetic
+WAYS = (
+    ("OpenVINO FP32", "f32", False),
+    ("OpenVINO BF16", "bf16", False),
+    ("OpenVINO, INT8 simulated", "f32", True),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file on one runtime; `drop_points` against the network's float graph."""
+
+    network: str
+    name: str
+    runtime: str
+    miou: float
+    drop_points: float
+    pixel_agreement: float
 
 
 @click.command()
@@ -42,7 +95,7 @@ INPUT = "pixels"
 @click.option("--eval", "evaluation", required=True, help="Evaluation images.")
 @click.option("--images", default=64, show_default=True)
 @click.option("--limit", type=int, help="Evaluate on the first images only.")
-@click.option("--rivals/--no-rivals", default=True, help="Only our own files without them.")
+@click.option("--only", type=click.Choice(["onnx", "openvino"]), help="Leave the others out.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
     checkpoint: str,
@@ -50,158 +103,130 @@ def main(
     evaluation: str,
     images: int,
     limit: int | None,
-    rivals: bool,
+    only: str | None,
     json_path: Path | None,
 ) -> None:
-    """Quantize in every way, evaluate all files in one pass, print and keep the table."""
+    """Quantize in every way, evaluate the files of a network in one pass, print the table."""
     source = load_checkpoint(checkpoint)
-    calibration = open_calibration(data, source.contract, images=images, evaluation=evaluation)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for kind, fold in (("plain", False), ("rewritten", True)):
-            export(source, folder / f"{kind}.onnx", fold=fold)
-        rows = [("float", folder / "rewritten.onnx", 0.0)]
-        for label, make in ways(checkpoint, data, images, calibration, rivals).items():
-            target = folder / f"{len(rows)}.onnx"
-            started = time.perf_counter()
-            try:
-                make(folder, target)
-            except ImportError as error:
-                click.echo(f"left out: {label} ({error})")
-                continue
-            rows.append((label, target, time.perf_counter() - started))
-            click.echo(f"made: {label} in {rows[-1][2]:.0f} s")
-        candidates = [
-            Candidate(str(path), "onnxruntime", "fp32", name=label) for label, path, _ in rows
-        ]
-        record = evaluate(candidates, evaluation, limit=limit)
-        report(record, [row[2] for row in rows], images, json_path)
-
-
-def ways(
-    checkpoint: str, data: str, images: int, calibration: CalibrationSet, rivals: bool
-) -> dict[str, Callable[[Path, Path], None]]:
-    """Return, by its label, every function (folder, target) that writes a quantized file."""
-    pixels: Images = list(calibration.pixels())
-
-    def ours(precision: str, **options: Any) -> Callable[[Path, Path], None]:
-        def make(_: Path, target: Path) -> None:
-            given = {"data": data, "images": images, "profile": "tensorrt8", **options}
-            quantize(checkpoint, target, precision=precision, **given)
-
-        return make
-
-    own = {
-        "segship int8": ours("int8"),
-        "segship int8, without scaling": ours("int8", scaling=False),
-        "segship int8-all": ours("int8-all"),
-    }
-    if not rivals:
-        return own
-    return own | {
-        "ONNX Runtime MinMax, plain graph": lambda f, t: onnx_runtime(f / "plain.onnx", t, pixels),
-        "NNCF default, plain graph": lambda f, t: nncf(f / "plain.onnx", t, pixels, ""),
-        "NNCF transformer, plain graph": lambda f, t: nncf(
-            f / "plain.onnx", t, pixels, "transformer"
-        ),
-        "ModelOpt entropy, rewritten graph": lambda f, t: modelopt(f / "rewritten.onnx", t, pixels),
-    }
-
-
-def onnx_runtime(source: Path, target: Path, pixels: Images) -> None:
-    """ONNX Runtime's static quantizer with its defaults, of every operator it knows."""
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # the package has no types
-        def __init__(self) -> None:
-            self.left = iter(pixels)
-
-        def get_next(self) -> dict[str, Any] | None:
-            found = next(self.left, None)
-            return None if found is None else {INPUT: found}
-
-    quantize_static(str(source), str(target), Reader())
-    _keep_metadata(source, target)
-
-
-def nncf(source: Path, target: Path, pixels: Images, model_type: str) -> None:
-    """NNCF's post-training quantization of an ONNX model."""
-    import nncf as package  # type: ignore[import-not-found]  # no dependency of ours
-    import onnx
-
-    options = {"model_type": package.ModelType(model_type)} if model_type else {}
-    data = package.Dataset(pixels, lambda item: {INPUT: item})
-    made = package.quantize(onnx.load(str(source)), data, subset_size=len(pixels), **options)
-    onnx.save(made, str(target))
-    _keep_metadata(source, target)
-
-
-def modelopt(source: Path, target: Path, pixels: Images) -> None:
-    """ModelOpt's INT8 with entropy, FP32 around it."""
-    from modelopt.onnx.quantization import (  # type: ignore[import-not-found]  # as above
-        quantize as quantize_onnx,
-    )
-
-    quantize_onnx(
-        str(source),
-        quantize_mode="int8",
-        calibration_method="entropy",
-        calibration_data={INPUT: np.concatenate(pixels)},
-        calibration_eps=["cpu"],
-        high_precision_dtype="fp32",
-        output_path=str(target),
-    )
-    _keep_metadata(source, target)
-
-
-def _keep_metadata(source: Path, target: Path) -> None:
-    """Give the rival's file the contract, so that it is evaluated like the others."""
-    import onnx
-
-    model = onnx.load(str(target))
-    before = onnx.load(str(source), load_external_data=False)
-    onnx.helper.set_model_props(model, {item.key: item.value for item in before.metadata_props})
-    onnx.save(model, str(target))
-    load_artifact(target)
-
-
-def report(record: Record, seconds: list[float], images: int, path: Path | None) -> None:
-    """Print one line per file and write them as JSON."""
-    rows: list[dict[str, Any]] = []
-    for item, took in zip(record.measurements, seconds, strict=True):
-        if item.accuracy is None:
-            continue
-        agreement = item.accuracy.pixel_agreement
-        rows.append(
-            {
-                "name": item.name,
-                "miou": item.accuracy.miou,
-                "drop_points": 100 * (record.measurements[0].accuracy or item.accuracy).miou
-                - 100 * item.accuracy.miou,
-                "pixel_agreement": 1.0 if agreement is None else agreement,
-                "seconds": took,
-            }
-        )
-    click.echo("| file | mIoU | drop, points | labels equal | made in |\n|---|---|---|---|---|")
+    found = open_calibration(data, source.contract, images=images, evaluation=evaluation)
+    pixels = list(found.pixels())
+    rows: list[Row] = []
+    for network, model in (
+        ("checkpoint", source.model),
+        ("outlier twin", outlier_twin(source.model, seed=TWIN_SEED)),
+    ):
+        with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+            folder = Path(name)
+            save_hf_checkpoint(model, source.contract, folder / "checkpoint")
+            made = files(replace(source, model=model), folder, data, images, pixels, only)
+            sessions = [
+                (label, runtime, stack.enter_context(session)) for label, runtime, session in made
+            ]
+            rows += measured(network, sessions, source.contract, evaluation, limit)
+    click.echo("| network | file | on | mIoU | drop, points | labels equal |\n" + "|---" * 6 + "|")
     for row in rows:
         click.echo(
-            f"| {row['name']} | {100 * row['miou']:.2f} | {row['drop_points']:.2f} | "
-            f"{row['pixel_agreement']:.2%} | {row['seconds']:.0f} s |"
+            f"| {row.network} | {row.name} | {row.runtime} | {100 * row.miou:.2f} | "
+            f"{row.drop_points:.2f} | {row.pixel_agreement:.2%} |"
         )
-    if path:
-        content = {
-            "created": record.created,
-            "data": record.protocol.data,
-            "images": record.protocol.images,
-            "calibration_images": images,
-            "cpu": record.environment.cpu,
-            "versions": {name: _version(name) for name in PACKAGES},
-            "rows": rows,
-        }
-        write_text(path, json.dumps(content, indent=1) + "\n")
+    if json_path:
+        content = about(evaluation, limit, len(pixels)) | {"rows": [asdict(row) for row in rows]}
+        write_text(json_path, json.dumps(content, indent=1) + "\n")
 
 
-PACKAGES = ("segship", "onnxruntime", "nncf", "nvidia-modelopt")
+def files(
+    source: Checkpoint,
+    folder: Path,
+    data: str,
+    images: int,
+    pixels: Images,
+    only: str | None,
+) -> Iterator[tuple[str, str, Session]]:
+    """Yield (label, runtime, session) of every file, the float graph's first."""
+    for kind, fold in (("plain", False), ("rewritten", True)):
+        export(source, folder / f"{kind}.onnx", fold=fold)
+    yield "float", "ONNX Runtime", open_session(folder / "rewritten.onnx", runtime="onnxruntime")
+    if only != "openvino":
+        for label, options in OWN.items():
+            target = folder / f"{label}.onnx"
+            _own(folder, target, data, images, profile="tensorrt8", **options)
+            yield label, "ONNX Runtime", open_session(target, runtime="onnxruntime")
+        for label, (kind, make) in RIVALS.items():
+            target = folder / f"{label}.onnx"
+            if _made(label, lambda: make(folder / f"{kind}.onnx", target, pixels)):  # noqa: B023 - called at once
+                yield label, "ONNX Runtime", open_session(target, runtime="onnxruntime")
+    if only != "onnx":
+        yield from _on_openvino(folder, source.contract, data, images, pixels)
+
+
+def _on_openvino(
+    folder: Path, contract: Contract, data: str, images: int, pixels: Images
+) -> Iterator[tuple[str, str, Session]]:
+    plain, target = folder / "plain.onnx", folder / "cpu-openvino.onnx"
+    _own(folder, target, data, images, profile="cpu-openvino", precision="int8")
+    for precision in ("fp32", "bf16"):
+        session = open_session(target, runtime="openvino", precision=precision)
+        yield "segship int8, cpu-openvino", f"OpenVINO {precision.upper()}", session
+    for label, make in ON_OPENVINO.items():
+        path = folder / f"{label}.xml"
+        if _made(label, lambda: make(plain, path, pixels)):  # noqa: B023 - called at once
+            for runtime, hint, simulate in WAYS:
+                opened = OpenVinoModelSession(path, plain, contract, hint, simulate=simulate)
+                yield label, runtime, opened
+
+
+def _own(folder: Path, target: Path, data: str, images: int, **options: Any) -> None:
+    quantize(folder / "checkpoint", target, data=data, images=images, **options)
+    click.echo(f"made: {target.stem}", err=True)
+
+
+def _made(label: str, make: Callable[[], None]) -> bool:
+    try:
+        make()
+    except ImportError as error:
+        click.echo(f"left out: {label} ({error})", err=True)
+        return False
+    click.echo(f"made: {label}", err=True)
+    return True
+
+
+def measured(
+    network: str,
+    sessions: list[tuple[str, str, Session]],
+    contract: Contract,
+    evaluation: str,
+    limit: int | None,
+) -> list[Row]:
+    """Evaluate all sessions in one pass; the first is what the others are compared with."""
+    subjects = [
+        Subject(f"{label}, {runtime}", session, contract) for label, runtime, session in sessions
+    ]
+    dataset = open_dataset(evaluation, contract=contract)
+    rule = AccuracyRule(limit=limit, replicates=10, examples=0)
+    found = measure_accuracy(subjects, dataset, palette=dataset.palette, rule=rule).accuracies
+    base, rows = found[0], []
+    for (label, runtime, _), item in zip(sessions, found, strict=True):
+        if base is None or item is None:
+            raise InputError(f"Expected labels to judge on, but {evaluation} has none.")
+        equal = 1.0 if item.pixel_agreement is None else item.pixel_agreement
+        drop = 100 * (base.miou - item.miou)
+        rows.append(Row(network, label, runtime, item.miou, drop, equal))
+    return rows
+
+
+def about(evaluation: str, limit: int | None, images: int) -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    names = ("segship", "torch", "onnxruntime", "openvino", "nncf", "nvidia-modelopt")
+    return {
+        "data": evaluation.partition(":")[0],
+        "split": evaluation.rpartition("@")[2],
+        "limit": limit,
+        "calibration_images": images,
+        "twin_seed": TWIN_SEED,
+        "cpu": read_processor().name,
+        "ONEDNN_MAX_CPU_ISA": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+        "versions": {name: _version(name) for name in names},
+    }
 
 
 def _version(name: str) -> str | None:

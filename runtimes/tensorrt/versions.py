@@ -18,9 +18,9 @@ __all__ = ["Generation", "generation_of", "generations", "known_bad"]
 
 _DOCS = "https://docs.nvidia.com/deeplearning/tensorrt"
 _OPERATORS = "https://github.com/onnx/onnx-tensorrt/blob"
-_SAME_SM_SINCE = (10, 9)
+_SAME_SM_SINCE = (10, 9)  # among the names of 10.9.0.34, not of 10.8.0.43
 _OPSET_24_SINCE = (10, 15)
-_MEMORY_V2_SINCE = (10, 1)
+_MEMORY_V2_SINCE = (10, 1)  # among the names of 10.1.0, not of 10.0.1
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ _FIRST = Generation(
         f"opset 17 without LayerNormalization: {_OPERATORS}/release/8.5-GA/docs/operators.md",
         "a graph with LayerNormalization does not parse, on 8.6 it does: "
         "https://github.com/ItayElam/SegmentAnything-TensorRT/issues/2",
+        "JetPack 5.1 has 8.5.2.2: set-up notes of several public projects, no page of NVIDIA read",
     ),
 )
 _SECOND = replace(

@@ -23,7 +23,7 @@ from .machine import Machine, find_machine
 from .precision import refuse_precision
 from .repeat import RebuildVariance
 from .report import BuildReport
-from .request import BuildRequest, refuse_generation
+from .request import BuildRequest, refuse_device, refuse_generation
 from .shapes import refuse_misfits, shape_ranges
 from .source import BuildSource, read_source
 from .timing_cache import CacheKey, load_cache, store_cache
@@ -69,6 +69,7 @@ def build(
     _refuse_target(Path(source), target)
     machine = find_machine(trt, device)
     refuse_generation(request, machine.generation, machine.version)
+    portability = refuse_device(request, machine.device)
     clock = _Clock()
     say(f"graph        {source}")
     found = read_source(Path(source), settings, layer_norm=machine.generation.layer_norm)
@@ -81,7 +82,7 @@ def build(
     if request.repeat > 1:
         variance = _repeat(target, recipe, found, machine, say, compare)
         clock.lap("repeat")
-    notes = (*_graph_notes(found, machine), *report.notes)
+    notes = (*portability, *_graph_notes(found, machine), *report.notes)
     return replace(report, seconds=clock.laps, notes=notes, variance=variance)
 
 

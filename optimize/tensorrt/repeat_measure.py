@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,19 +15,32 @@ from ...data.loader import prefetch
 from ...data.spec import open_dataset
 from ...runtimes.labels import labels_from_output
 from ...runtimes.open import open_session
+from ...runtimes.session import Session
 from .repeat import RebuildVariance, rebuild_variance
 
+Opener = Callable[[Path], Session]
 SCENES = "scenes:8"
 
 
-def compare_engines(paths: Sequence[Path], data: str = SCENES) -> RebuildVariance:
+def _open(path: Path) -> Session:
+    return open_session(path, runtime="tensorrt")
+
+
+def compare_engines(
+    paths: Sequence[Path], data: str = SCENES, *, opener: Opener = _open
+) -> RebuildVariance:
     """Time engines in turns and compare their labels on images of `data`.
+
+    Args:
+        paths: the engines, in the order built.
+        data: data specification of the images.
+        opener: opens one engine.
 
     Raises:
         InputError: an engine does not open, or the data do not.
     """
     with ExitStack() as stack:
-        sessions = [stack.enter_context(open_session(path, runtime="tensorrt")) for path in paths]
+        sessions = [stack.enter_context(opener(path)) for path in paths]
         contract = sessions[0].contract
         batch = sessions[0].input.shape[0]
         images = (

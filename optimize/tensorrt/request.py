@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...common.errors import InputError
-from ...runtimes.tensorrt.portability import HARDWARE
+from ...runtimes.tensorrt.portability import AMPERE_SM, HARDWARE, version_numbers
 
 if TYPE_CHECKING:
+    from ...runtimes.cuda.library import DeviceInfo
     from ...runtimes.tensorrt.versions import Generation
 
 PROFILES = ("auto", "tensorrt8", "tensorrt10")
@@ -114,6 +115,25 @@ def refuse_generation(request: BuildRequest, generation: Generation, version: st
             raise InputError(
                 f"Expected options of TensorRT {version}, but {option} came with 8.6: leave it out."
             )
+
+
+def refuse_device(request: BuildRequest, device: DeviceInfo) -> tuple[str, ...]:
+    """Refuse options this GPU does not have, and return a note on those nobody vouches for.
+
+    Raises:
+        InputError: "ampere-plus" on an older GPU.
+    """
+    if request.hardware == "ampere-plus" and version_numbers(device.sm) < AMPERE_SM:
+        raise InputError(
+            f"Expected a GPU of SM 8.0 or later to build with --hardware ampere-plus, but "
+            f"{device.name} is SM {device.sm}: leave it out."
+        )
+    if request.hardware == "none" or not device.integrated:
+        return ()
+    return (
+        "TensorRT's guide lists hardware compatibility as not supported on JetPack (8.6): try the "
+        "engine on the other device",
+    )
 
 
 def _level(hardware: str) -> str:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..quantize.view import LAYOUT
 from .precision import FP16, FP32, KEEP_FLOAT, GraphPrecision, NodeType
 
+# They move values and compute none: their type follows from both sides.
+_MOVES = LAYOUT | {"Concat", "Gather", "Identity", "Slice", "Split"}
 _METADATA = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
 
@@ -46,7 +49,7 @@ def constrain(trt: Any, network: Any, found: GraphPrecision, *, free: bool) -> t
 
 
 def _wanted(node: NodeType, free: bool) -> bool:
-    if node.near_int8 or node.precision not in (FP32, FP16):
+    if node.near_int8 or node.operator in _MOVES or node.precision not in (FP32, FP16):
         return False
     return not free or node.operator in KEEP_FLOAT
 

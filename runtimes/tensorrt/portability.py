@@ -13,7 +13,7 @@ from pathlib import Path
 from ...common.errors import InputError
 
 HARDWARE = ("none", "ampere-plus", "same-compute-capability")
-_AMPERE_SM = (8, 0)
+AMPERE_SM = (8, 0)
 _FIRST_COMPATIBLE = (8, 6)
 _ACROSS_MAJORS = {(8, 10), (10, 11)}  # the only two pairs the support matrix lists
 
@@ -59,7 +59,7 @@ def refuse_other_gpu(
     """
     (built_gpu, built_sm), (gpu, sm) = built, here
     ampere = compatibility == "ampere-plus"
-    if built_sm != sm and not (ampere and version_numbers(sm) >= _AMPERE_SM):
+    if built_sm != sm and not (ampere and version_numbers(sm) >= AMPERE_SM):
         way = {
             "ampere-plus": "it runs on SM 8.0 and later",
             "same-compute-capability": f"it runs on SM {built_sm} alone",

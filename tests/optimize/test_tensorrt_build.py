@@ -278,6 +278,25 @@ def test_a_level_of_compatibility_the_release_lacks_is_refused(tmp_path: Path) -
     built(source, tmp_path, "11.4.0.106", hardware=level)
 
 
+def test_ampere_plus_needs_ampere_and_is_in_doubt_on_a_jetson(tmp_path: Path) -> None:
+    source, trt = plain(tmp_path), fake_tensorrt("10.3.0")
+    turing = replace(ORIN, name="Tesla T4", sm="7.5", integrated=False)
+    with pytest.raises(InputError, match=r"Tesla T4 is SM 7\.5"):
+        build(source, tmp_path / "m.engine", trt=trt, device=turing, hardware="ampere-plus")
+    report, _ = built(source, tmp_path, "10.3.0", hardware="ampere-plus")
+    assert any("not supported on JetPack" in note for note in report.notes)
+    desktop = replace(ORIN, name="NVIDIA A10", sm="8.6", integrated=False)
+    report = build(source, tmp_path / "m.engine", trt=trt, device=desktop, hardware="ampere-plus")
+    assert not any("JetPack" in note for note in report.notes)
+
+
+def test_layers_that_move_values_are_not_typed(exported: Path, tmp_path: Path) -> None:
+    _, asked = built(exported, tmp_path, "8.6.0", fp16=True)
+    typed = {item["name"] for item in asked["layers"] if item["precision"]}
+    assert any("LayerNormalization" in name for name in typed)
+    assert not any("Transpose" in name or "Reshape" in name for name in typed)
+
+
 def test_a_second_build_finds_the_times_of_the_first(tmp_path: Path, own_cache: Path) -> None:
     source = plain(tmp_path)
     first, _ = built(source, tmp_path, "10.3.0")

@@ -12,9 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from segship.common.errors import InputError
+from segship.optimize.export import export
 from segship.optimize.tensorrt.failure import BuildLog, build_failure, parser_failure
 from segship.optimize.tensorrt.repeat import WARM_UP_RUNS, rebuild_variance
+from segship.optimize.tensorrt.repeat_measure import compare_engines
 from segship.optimize.tensorrt.timing_cache import CacheKey, load_cache, store_cache
+from segship.runtimes.open import open_session
 
 KEY = CacheKey("Orin (nvgpu)", "8.7", "10.3.0")
 PV = "/encoder/stages.2/blocks.1/attn/MatMul_1"
@@ -219,6 +222,16 @@ def test_outputs_may_be_an_engines_own_buffer() -> None:
 
     found = rebuild_variance([first, second], lambda out: out, [np.zeros((1, 3, 2, 2))], rounds=1)
     assert found.worst_disagreement == 1.0
+
+
+def test_engine_files_are_compared_on_drawn_scenes(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Two copies of an ONNX file stand for two engines."""
+    path = tmp_path / "m.onnx"
+    export(tiny_checkpoint, path, batch=2)
+    found = compare_engines(
+        [path, path], "scenes:3", opener=lambda one: open_session(one, runtime="onnxruntime")
+    )
+    assert (found.images, len(found.engines), found.worst_disagreement) == (3, 2, 0.0)
 
 
 @pytest.mark.parametrize("engines", [0, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from segship.common.errors import InputError
+from segship.data.contract import InputKind, OutputKind
 from segship.optimize.quantize.correction import correct_biases
 from segship.optimize.quantize.edges import quantized_tensors
+from segship.optimize.quantize.improve import improve
 from segship.optimize.quantize.plan import QuantForm, make_plan
 from segship.optimize.quantize.qdq import insert_qdq
 from segship.optimize.quantize.quantize import quantize
@@ -138,6 +141,39 @@ def test_a_layer_answers_for_its_own_shift_only() -> None:
     assert np.abs(error.mean(axis=(0, 1))).max() > 0.05
 
 
+def test_means_are_those_of_the_weights_before_they_were_rounded() -> None:
+    model, coarse = two_layers(), two_layers()
+    for item in coarse.graph.initializer:
+        if item.name == "w1":
+            values = np.round(weight(3, 3))
+            item.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), "w1"))
+    plan = make_plan(model)
+    ranges = ranges_of(quantized_tensors(model, plan), -9.0, 9.0)
+    found = correct_biases(coarse, ranges, plan, TOKENS, reference=model)
+    exact = means(outputs(model, TOKENS), -1)
+    before, after = (
+        np.abs(means(outputs(insert_qdq(item, ranges, plan), TOKENS), -1) - exact).max()
+        for item in (coarse, found.model)
+    )
+    assert before > 0.3 and after < 0.05 * before  # what is left came from the first layer
+
+
+def test_rounded_weights_are_corrected_against_the_float_ones() -> None:
+    nodes, constants, _ = CASES["linear"]
+    model = graph_of(nodes, constants, TOKENS[0].shape)
+    plan = make_plan(model)
+    ranges = ranges_of(quantized_tensors(model, plan), -8.0, 8.0)
+    floats: Any = SimpleNamespace(model=model, pixels=lambda: iter(TOKENS))
+    exact, shifts = means(outputs(model, TOKENS), -1), []
+    for correction in (False, True):
+        request: Any = SimpleNamespace(rounding="adaptive", bias_correction=correction)
+        found = improve(floats, request, ranges, plan)
+        assert [item.name for item in found.passes][:1] == ["adaptive-rounding"]
+        got = means(outputs(insert_qdq(found.model, ranges, plan), TOKENS), -1)
+        shifts.append(np.abs(got - exact).max())
+    assert shifts[0] > 1e-3 and shifts[1] < 1e-5
+
+
 def test_a_bias_two_layers_share_is_told_apart() -> None:
     model = two_layers(shared=True)
     plan = make_plan(model)
@@ -156,6 +192,15 @@ def test_a_bias_two_layers_share_is_told_apart() -> None:
     [
         ([node("MatMul", "x", "w")], {"w": weight(4, 3)}),
         ([node("MatMul", "x", "w", to="m"), node("Relu", "m")], {"w": weight(4, 3)}),
+        (  # what is added is added for one of two readers
+            [
+                node("MatMul", "x", "w", to="m"),
+                node("Add", "m", "b", to="s"),
+                node("Relu", "m", to="r"),
+                node("Add", "s", "r"),
+            ],
+            {"w": weight(4, 3), "b": BIAS},
+        ),
         (
             [node("MatMul", "x", "w", to="m"), node("Add", "m", "b")],
             {"w": weight(4, 3), "b": np.ones((30, 3), np.float32)},  # no bias: one per position
@@ -215,6 +260,30 @@ def test_quantize_corrects_biases_and_says_so(
     known = {item.name: item.raw_data for item in first.graph.initializer}
     changed = [i.name for i in second.graph.initializer if known.get(i.name) != i.raw_data]
     assert len(changed) > 20 and all("bias" in name or name.endswith("/input2") for name in changed)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dynamic": True, "input_kind": InputKind.UINT8, "output_kind": OutputKind.LABELS},
+        {"precision": "int8-all"},
+        {"float_type": "fp16", "opset": 20},
+    ],
+)
+def test_every_form_of_the_graph_is_rounded_and_corrected(
+    tiny_checkpoint: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    options = {**QUICK, "precision": "int8", "profile": "tensorrt10", **changes}
+    found = quantize(
+        tiny_checkpoint, tmp_path / "q.onnx", **options, rounding="adaptive", bias_correction=True
+    )
+    assert [item.name for item in found.artifact.lineage.passes][-3:-1] == [
+        "adaptive-rounding",
+        "bias-correction",
+    ]
+    verdict = found.verdict
+    assert verdict is not None and verdict.agreement is not None
+    assert verdict.agreement > 0.9 and not verdict.not_finite
 
 
 @pytest.mark.parametrize("precision", ["fp16", "mixed"])

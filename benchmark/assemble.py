@@ -29,7 +29,7 @@ from .samples import sample_warnings
 class Setup:
     """What is measured where: candidates named and resolved (the baseline first), contracts, data.
 
-    `data` is the specification as given, "" without a data set.
+    `data` is the specification as given, "" without a data set; `notes` are each session's own.
     """
 
     candidates: tuple[Candidate, ...]
@@ -38,11 +38,14 @@ class Setup:
     environment: Environment
     data: str = ""
     dataset: Dataset | None = None
+    notes: tuple[tuple[str, ...], ...] = ()
 
 
 def base_record(setup: Setup, seed: int) -> Record:
     """Return the record without a number in it."""
-    pairs = zip(setup.candidates, setup.contracts, strict=True)
+    notes = setup.notes or ((),) * len(setup.candidates)
+    rows = zip(setup.candidates, setup.contracts, notes, strict=True)
+    found = ((identify(item, contract), said) for item, contract, said in rows)
     return Record(
         created=now(),
         command=command_line(),
@@ -50,7 +53,7 @@ def base_record(setup: Setup, seed: int) -> Record:
         environment=setup.environment,
         protocol=_empty_protocol(setup, seed),
         baseline=setup.candidates[0].name,
-        measurements=tuple(identify(item, contract) for item, contract in pairs),
+        measurements=tuple(replace(item, warnings=item.warnings + said) for item, said in found),
         classes=setup.space.classes,
         palette=setup.space.palette,
         warnings=class_warnings(setup.contracts, setup.space.classes),
@@ -150,5 +153,6 @@ def _timed(
         speedup=base.samples.median_ms / latency.samples.median_ms,
         frame=frame,
         frame_speedup=frame_speedup,
+        device_times=latency.device,
         warnings=item.warnings + warnings,
     )

@@ -168,7 +168,7 @@ def with_defaults(
 
 def _stem(source: str) -> str:
     path = Path(source)
-    return path.stem if path.suffix == ".onnx" else path.name or source
+    return path.stem if path.suffix in (".onnx", ".engine") else path.name or source
 
 
 def _settings(item: Candidate, among: Sequence[Candidate]) -> str:

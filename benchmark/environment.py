@@ -12,9 +12,13 @@ from pathlib import Path
 import psutil
 
 from ..common.machine import read_governor, read_processor, read_text, usable_cores
+from ..runtimes.gpu_facts import read_gpu
 from .record import Environment
 
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "openvino", "pillow", "safetensors", "torch")
+_LIBRARIES = tuple(
+    "numpy nvidia-modelopt onnx onnxruntime onnxruntime-gpu openvino pillow safetensors tensorrt "
+    "tensorrt-cu12 tensorrt-cu13 torch torch-tensorrt".split()
+)
 _FLAGS = tuple(
     "avx2 fma f16c avx512f avx512_vnni avx512_bf16 avx_vnni amx_bf16 amx_int8 "
     "asimd asimddp bf16 i8mm sve".split()
@@ -37,6 +41,7 @@ def read_environment() -> Environment:
         load_average=round(psutil.getloadavg()[0], 2),
         libraries=library_versions(),
         git_commit=git_commit(),
+        gpu=read_gpu()[0],
     )
 
 

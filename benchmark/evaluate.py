@@ -65,8 +65,9 @@ def evaluate(
         result = measure_accuracy(
             subjects, dataset, palette=space.palette, rule=rule, progress=progress
         )
+        notes = tuple(subject.session.notes for subject in subjects)
     used = tuple(_used(item, subject) for item, subject in zip(chosen, subjects, strict=True))
-    setup = Setup(used, contracts, space, read_environment(), data, dataset)
+    setup = Setup(used, contracts, space, read_environment(), data, dataset, notes)
     return with_accuracy(base_record(setup, seed), contracts[0], result, rule)
 
 

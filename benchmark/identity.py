@@ -48,6 +48,8 @@ def _complexity(artifact: Artifact, shape: tuple[int, ...]) -> tuple[int, float 
 
         found = inspect_model(load_checkpoint(artifact.path).model, (shape[2], shape[3]))
         return found.parameters, found.gmacs
+    if artifact.kind == "engine":  # a plan tells neither
+        return artifact.lineage.parameters, None
     from .onnx_cost import onnx_cost
 
     cost = onnx_cost(Path(artifact.path), shape)

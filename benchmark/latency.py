@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..common.progress import track
-from .record import Frame, Samples
+from .device_steps import DeviceSteps
+from .record import DeviceTimes, Frame, Samples
 from .samples import is_steady, sample_warnings, summarise
-from .turn import Turn
+from .turn import Timed, Turn
 from .worker import PARTS
 
 
@@ -59,10 +60,11 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Latency:
-    """One candidate's times and what they say about themselves."""
+    """One candidate's times and what they say about themselves; `device` where it has a clock."""
 
     samples: Samples
     warnings: tuple[str, ...]
+    device: DeviceTimes | None = None
 
 
 def measure_latency(
@@ -71,12 +73,21 @@ def measure_latency(
     """Warm every worker up, then sample all of them in interleaved rounds."""
     warmups = [warm_up(turn, rule) for turn in turns]
     samples: list[list[float]] = [[] for _ in turns]
+    devices = [DeviceSteps() for _ in turns]
     for _ in _rounds(rule.rounds, "latency", rule, rule.budget_s, progress):
         for index, turn in enumerate(turns):
-            first, *rest = turn.run(rule.runs + 1, rule.seed)
+            timed = _timed(turn, rule.runs + 1, rule.seed)
+            first, *rest = timed.times_ms
             warmups[index].append(first)
             samples[index].extend(rest)
-    return [_latency(rule, *pair) for pair in zip(samples, warmups, strict=True)]
+            devices[index].add(timed.device_ms)
+    rows = zip(samples, warmups, devices, strict=True)
+    return [_latency(rule, *row) for row in rows]
+
+
+def _timed(turn: Runner, runs: int, seed: int) -> Timed:
+    """Run a turn; only one in a worker tells its device's times."""
+    return turn.timed(runs, seed) if isinstance(turn, Turn) else Timed(turn.run(runs, seed), {})
 
 
 def warm_up(turn: Runner, rule: LatencyRule) -> list[float]:
@@ -141,12 +152,15 @@ class _PartTimes:
         )
 
 
-def _latency(rule: LatencyRule, samples: list[float], warmup: list[float]) -> Latency:
+def _latency(
+    rule: LatencyRule, samples: list[float], warmup: list[float], device: DeviceSteps
+) -> Latency:
     summary = summarise(samples, warmup)
     # The runs that open each round are warm-up too, but say nothing about becoming steady.
     rounds = len(samples) // rule.runs
     steady = is_steady(warmup[: len(warmup) - rounds], rule.window, rule.tolerance)
-    return Latency(summary, sample_warnings("Latency", summary, steady=steady, tail=rule.tail))
+    warnings = sample_warnings("Latency", summary, steady=steady, tail=rule.tail)
+    return Latency(summary, warnings, device.times())
 
 
 def _rounds(

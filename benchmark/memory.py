@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -35,6 +35,8 @@ def measure_fresh(candidate: Candidate, *, starts: int = 3) -> tuple[ColdStart, 
             peak_mib=median(memory.peak_mib for memory in memories),
             before_mib=median(memory.before_mib for memory in memories),
             file_mib=memories[0].file_mib,
+            device_mib=_median_known([memory.device_mib for memory in memories]),
+            device_parts_mib=memories[0].device_parts_mib,
         ),
     )
 
@@ -60,11 +62,41 @@ def _fresh(candidate: Candidate) -> tuple[ColdStart, Memory]:
 def _memory_of(turn: Turn) -> Memory:
     turn.run(STEADY_RUNS)
     reply = turn.worker.request("memory")
+    device = {name: float(mib) for name, mib in reply["device_mib"].items()}
     return Memory(
         peak_mib=float(reply["peak_mib"]),
         before_mib=float(reply["before_mib"]),
         file_mib=file_mib(Path(turn.candidate.source)),
+        device_mib=device_mib(device),
+        device_parts_mib=device,
     )
+
+
+def device_mib(parts: Mapping[str, float]) -> float | None:
+    """Return what a process takes on its device of the parts a session names, None without any.
+
+    What the driver says of the whole process counts where it says it; else the largest of torch's
+    peaks, or the sum of what the session itself allocated ("activations" are part of "engine").
+
+    >>> device_mib({"engine": 10.0, "activations": 4.0, "buffers": 5.0})
+    15.0
+    >>> device_mib({"engine": 10.0, "process": 400.0})
+    400.0
+    >>> device_mib({"tensors_peak": 3.0, "reserved_peak": 4.0})
+    4.0
+    """
+    if "process" in parts:
+        return parts["process"]
+    peaks = [mib for name, mib in parts.items() if name.endswith("_peak")]
+    if peaks:
+        return max(peaks)
+    own = [mib for name, mib in parts.items() if name != "activations"]
+    return sum(own) if own else None
+
+
+def _median_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 def file_mib(source: Path) -> float:

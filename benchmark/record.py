@@ -14,7 +14,10 @@ from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import existing_path, write_text
+from ..runtimes.gpu_facts import Gpu
 from .price import LedgerStep, Search, Sensitivity
+from .times import DeviceTimes as DeviceTimes  # part of a record: read from here
+from .times import Samples as Samples
 
 SCHEMA_VERSION = 1
 
@@ -35,6 +38,7 @@ class Environment:
     load_average: float
     libraries: dict[str, str]
     git_commit: str = ""
+    gpu: Gpu | None = None  # None where there is none, and in records of before
 
 
 @dataclass(frozen=True)
@@ -50,18 +54,6 @@ class Protocol:
     latency_rule: str  # warm-up and sampling rule in words
     bootstrap: str
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Raw times of one quantity and their summary, in milliseconds."""
-
-    samples_ms: tuple[float, ...]
-    warmup_ms: tuple[float, ...]
-    median_ms: float
-    p90_ms: float
-    p99_ms: float
-    iqr_ms: float
 
 
 @dataclass(frozen=True)
@@ -134,11 +126,16 @@ class DepthAccuracy:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of a fresh process that opened the artifact and ran it."""
+    """Memory of a fresh process that opened the artifact and ran it.
+
+    `device_mib` is what it took on its GPU, None without one; `device_parts_mib` says what for.
+    """
 
     peak_mib: float
     before_mib: float  # the same process just before opening the artifact
     file_mib: float
+    device_mib: float | None = None
+    device_parts_mib: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,6 +173,7 @@ class Measurement:
     cold_start: ColdStart | None = None
     depth: DepthAccuracy | None = None
     warnings: tuple[str, ...] = ()
+    device_times: DeviceTimes | None = None
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,7 @@ def _time(
             name, image = frame
             frames = measure_frames(turns, image, name, rule, progress=progress)
         warnings = machine_warnings(environment, busy, start, read_clock(pids))
+        setup = replace(setup, notes=tuple(turn.notes() for turn in turns))
     return setup, _Timed(latencies, frames, warnings)
 
 

@@ -12,6 +12,17 @@ from .worker import IN_GRAPH
 
 
 @dataclass(frozen=True)
+class Timed:
+    """Milliseconds of each run by the host's clock, and by the device's per step where it has one.
+
+    A step is "h2d", "compute" or "d2h"; {} where nothing ran on a device of its own.
+    """
+
+    times_ms: list[float]
+    device_ms: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
 class Turn:
     """One candidate with its worker and what opening it told.
 
@@ -45,10 +56,19 @@ class Turn:
 
     def run(self, runs: int, seed: int = 0) -> list[float]:
         """Run the session `runs` times on pixels of `seed`; return milliseconds."""
+        return self.timed(runs, seed).times_ms
+
+    def timed(self, runs: int, seed: int = 0) -> Timed:
+        """Run as `run` does; return the device's milliseconds per step as well."""
         reply = self.worker.request(
             "run", runs=runs, batch=self.input_shape[0], size_px=self.input_shape[2:], seed=seed
         )
-        return [float(value) for value in reply["times_ms"]]
+        device = {name: [float(ms) for ms in steps] for name, steps in reply["device_ms"].items()}
+        return Timed([float(value) for value in reply["times_ms"]], device)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the session says of itself; running it can add to that."""
+        return tuple(str(note) for note in self.worker.request("notes")["notes"])
 
     def frame(self, image: str, runs: int) -> dict[str, list[float]]:
         """Take a base64 image to its label map `runs` times; milliseconds per part and in total."""

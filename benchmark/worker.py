@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..common.errors import InputError, SegshipError
+from ..runtimes.catalog import runtime_named
 
 if TYPE_CHECKING:
     from ..data.contract import Contract
@@ -27,8 +28,6 @@ Reply = dict[str, Any]
 QUIT = '{"do": "quit"}'
 IN_GRAPH = "in-graph"
 PARTS = ("decode", "preprocess", "inference", "postprocess")
-# What a fresh process imports before it can open an artifact, per runtime.
-RUNTIME_MODULES = {"torch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 
 class Worker:
@@ -46,6 +45,7 @@ class Worker:
             "run": self.run,
             "frame": self.frame,
             "memory": self.memory,
+            "notes": self.notes,
         }
 
     def answer(self, line: str) -> Reply:
@@ -64,7 +64,7 @@ class Worker:
 
     def import_runtime(self, *, runtime: str) -> Reply:
         """Import what opening on `runtime` needs, for the cold start to be split."""
-        importlib.import_module(RUNTIME_MODULES[runtime])
+        importlib.import_module(runtime_named(runtime).module)
         importlib.import_module("..runtimes.open", __package__)
         return {}
 
@@ -98,12 +98,15 @@ class Worker:
         if shape not in self._pixels:
             self._pixels = {shape: synthetic_pixels(shape, session.input.dtype, seed)}
         pixels = self._pixels[shape]
-        times = []
+        times: list[float] = []
+        device: dict[str, list[float]] = {}
         for _ in range(runs):
             start = time.perf_counter()
             session.run(pixels)
             times.append(_ms_since(start))
-        return {"times_ms": times}
+            for name, step_ms in (session.device_times_ms() or {}).items():
+                device.setdefault(name, []).append(step_ms)
+        return {"times_ms": times, "device_ms": device}
 
     def frame(self, *, image: str, runs: int, size_px: list[int] | None, postprocess: str) -> Reply:
         """Take an encoded image (base64) to a label map at its size, `runs` times; four parts."""
@@ -122,7 +125,7 @@ class Worker:
             marks.append(time.perf_counter())
             tensor = preprocess(pixels, contract)
             marks.append(time.perf_counter())
-            outputs = session.run(tensor)
+            outputs = subject.outputs(tensor)
             marks.append(time.perf_counter())
             size = (pixels.shape[0], pixels.shape[1])
             subject.seen(outputs, size, size)
@@ -133,8 +136,17 @@ class Worker:
         return {"times_ms": parts}
 
     def memory(self) -> Reply:
-        """Return the peak resident memory of this process and that before opening, in MiB."""
-        return {"peak_mib": _status_mib("VmHWM"), "before_mib": self._before_mib}
+        """Return peak resident memory, that before opening, and the device's by purpose; in MiB."""
+        device = self._session.device_memory_mib() if self._session else None
+        return {
+            "peak_mib": _status_mib("VmHWM"),
+            "before_mib": self._before_mib,
+            "device_mib": device or {},
+        }
+
+    def notes(self) -> Reply:
+        """Return what the open session says of itself."""
+        return {"notes": list(self._session.notes) if self._session else []}
 
     def _opened(self, size_px: list[int] | None, batch: int) -> tuple[Session, Contract]:
         if self._session is None:

@@ -26,6 +26,9 @@ from segship.common.errors import InputError
         ("C:\\runs\\m.onnx", ("C:\\runs\\m.onnx", "auto", "auto")),
         ("C:/runs/m:1.onnx@onnxruntime:fp32", ("C:/runs/m:1.onnx", "onnxruntime", "fp32")),
         ("nvidia/segformer-b0", ("nvidia/segformer-b0", "auto", "auto")),
+        ("m.engine@tensorrt:mixed", ("m.engine", "tensorrt", "mixed")),
+        ("runs/b0@torch-cuda-graph:fp16", ("runs/b0", "torch-cuda-graph", "fp16")),
+        ("m.onnx@onnxruntime-tensorrt", ("m.onnx", "onnxruntime-tensorrt", "auto")),
     ],
 )
 def test_grammar(text: str, want: tuple[str, str, str]) -> None:
@@ -45,7 +48,7 @@ def test_a_file_whose_name_looks_like_a_runtime_suffix_is_a_file(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("m.onnx@tensorrt", "Expected a runtime of .* but got 'tensorrt'"),
+        ("m.onnx@tensorflow", "Expected a runtime of .* but got 'tensorflow'"),
         ("m.onnx@openvino:int4", "Expected precision .* but got 'int4'"),
         ("m.onnx@openvino:", "precision behind ':'"),
         ("m.onnx@", "but got ''"),
@@ -80,6 +83,11 @@ def test_names_say_what_differs_and_never_repeat() -> None:
 def test_a_checkpoint_is_named_by_its_folder() -> None:
     names = unique_names([Candidate("runs/v1.2/")], [("torch", "fp32")])
     assert names == ["v1.2 · torch fp32"]
+
+
+def test_an_engine_is_named_without_its_ending() -> None:
+    names = unique_names([Candidate("runs/v1.2.engine")], [("tensorrt", "fp16")])
+    assert names == ["v1.2 · tensorrt fp16"]
 
 
 def test_a_name_given_twice_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from segship.benchmark.record import (
     Accuracy,
     ColdStart,
     DepthAccuracy,
+    DeviceTimes,
     Drop,
     Example,
     Frame,
@@ -24,6 +26,9 @@ from segship.benchmark.record import (
 )
 from segship.benchmark.samples import summarise
 from segship.common.errors import InputError
+from segship.runtimes.gpu_facts import Gpu
+
+GPU = Gpu("NVIDIA T4", "7.5", 15360, "550.54", "12.4", "12.9", 1590, None, 70.0)
 
 
 def full_record() -> Record:
@@ -63,16 +68,17 @@ def full_record() -> Record:
         latency=times,
         speedup=1.0,
         frame=Frame("x.png", "sparse", times, times, times, times, times),
-        memory=Memory(100.0, 50.0, 3.5),
+        memory=Memory(100.0, 50.0, 3.5, 40.0, {"engine": 30.0, "buffers": 10.0}),
         cold_start=ColdStart(1.0, 2.0, 3.0),
         depth=depth,
         warnings=("Latency spreads.",),
+        device_times=DeviceTimes(times, summarise([0.5]), times),
     )
     return Record(
         created="2025-01-01T00:00:00+00:00",
         command="segship benchmark plain.onnx",
         segship_version="0.1.0",
-        environment=read_environment(),
+        environment=replace(read_environment(), gpu=GPU),
         protocol=Protocol("scenes:2", 2, "ab", "whole image", 1, 2, "rounds", "poisson"),
         baseline=measurement.name,
         measurements=(measurement,),
@@ -104,6 +110,21 @@ def test_a_record_of_before_depth_and_levels_still_loads(tmp_path: Path) -> None
     assert (found.accuracy.mean_f1, found.accuracy.miou) == (None, 0.5)
 
 
+def test_a_record_of_before_gpus_still_loads(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    values = json.loads(path.read_text())
+    values["environment"].pop("gpu")
+    (item,) = values["measurements"]
+    item.pop("device_times")
+    for name in ("device_mib", "device_parts_mib"):
+        item["memory"].pop(name)
+    path.write_text(json.dumps(values))
+    found = load_record(path)
+    assert found.environment.gpu is None and found.measurements[0].device_times is None
+    assert found.measurements[0].memory == Memory(100.0, 50.0, 3.5)
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     save_record(full_record(), path)
@@ -128,6 +149,9 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         lambda values: values["measurements"][0]["depth"].pop("rmse"),
         lambda values: values["measurements"][0]["depth"].update(rmse=None),
         lambda values: values["measurements"][0]["depth"].update(surprise=1),
+        lambda values: values["measurements"][0]["device_times"].pop("compute"),
+        lambda values: values["measurements"][0]["memory"].update(device_mib="much"),
+        lambda values: values["environment"]["gpu"].pop("sm"),
     ],
 )
 def test_a_damaged_record_is_refused_in_one_line(damage: object, tmp_path: Path) -> None:

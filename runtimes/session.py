@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.errors import InputError
+from ..common.errors import InputError, SegshipError
 from ..data.contract import Contract
 from .cuda.labels import DeviceLogits
 
@@ -103,9 +103,13 @@ class Session(ABC):
         """Return the session itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close the session."""
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close the session; an error of the block goes before one of closing."""
+        try:
+            self.close()
+        except SegshipError:
+            if error is None:
+                raise
 
     def _refuse_mismatch(self, pixels: Array) -> None:
         if pixels.dtype.name != self.input.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import weakref
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.errors import CheckFailedError
 from .library import Cuda
 
 
@@ -94,4 +96,10 @@ class PinnedArray:
         self._memory = (ctypes.c_byte * size_bytes).from_address(address)
         self.address, self.size_bytes = address, size_bytes
         # not at exit: CUDA is gone by then, and so is the memory
-        weakref.finalize(self._memory, self._cuda.host_free, address).atexit = False
+        weakref.finalize(self._memory, _give_back, self._cuda, address).atexit = False
+
+
+def _give_back(cuda: Cuda, address: int) -> None:
+    """Free pinned memory nobody shows; on a device that has failed there is nothing to free."""
+    with contextlib.suppress(CheckFailedError):
+        cuda.host_free(address)

@@ -19,11 +19,12 @@ typedef struct { double ms; int happened; } Event;
 typedef struct { char *at; size_t size; int host; } Block;
 
 static Block blocks[MAX];
-static int objects, devices = 1, driver = 12080, failing_call, failing_code, last_error, integrated;
+static int objects, devices = 1, driver = 12080, failing_call, failing_code, last_error, integrated, broken;
 static char failing_name[64];
 static size_t total = (size_t)1 << 30, used;
 
 static int failed(const char *name) {
+    if (broken) return last_error = broken;
     if (strcmp(name, failing_name) || --failing_call > 0) return 0;
     failing_name[0] = 0;
     return last_error = failing_code;
@@ -31,7 +32,7 @@ static int failed(const char *name) {
 #define START if (failed(__func__)) return last_error
 
 void fake_reset(void) {
-    objects = 0; used = 0; devices = 1; driver = 12080; failing_name[0] = 0; last_error = 0; integrated = 0;
+    objects = 0; used = 0; devices = 1; driver = 12080; failing_name[0] = 0; last_error = 0; integrated = broken = 0;
     total = (size_t)1 << 30;
     memset(blocks, 0, sizeof blocks);
 }
@@ -39,6 +40,7 @@ void fake_fail(const char *name, int nth, int code) {
     strncpy(failing_name, name, sizeof failing_name - 1);
     failing_call = nth; failing_code = code;
 }
+void fake_break(int code) { broken = code; } /* every call fails, as after a kernel's fault; 0 mends it */
 void fake_machine(int count, int version, size_t memory) { devices = count; driver = version; total = memory; }
 int fake_live(void) {
     int live = objects;

@@ -216,3 +216,30 @@ def test_a_run_tensorrt_refuses(static_onnx: Path, make_gpu: MakeGpu) -> None:
         gpu.trt._situation.execute_fails = True
         with pytest.raises(CheckFailedError, match="to run .* API Usage Error"):
             session.run(_pixels(1, 3, 64, 96))
+
+
+@pytest.mark.filterwarnings("error")  # what fails while memory is given back is one
+def test_after_a_fault_of_the_device_the_first_error_is_told(
+    static_onnx: Path, make_gpu: MakeGpu
+) -> None:
+    """Every later call fails too, those of closing as well; the array a user kept stays."""
+    gpu = make_gpu()
+    kept: list[np.ndarray] = []
+    with pytest.raises(CheckFailedError, match="cudaEventRecord .* illegal memory access"):
+        with gpu.open(gpu.engine(static_onnx)) as session:
+            kept.append(session.run(_pixels(1, 3, 64, 96))["segmentation"])
+            gpu.machine.library.fake_break(700)
+            session.run(_pixels(1, 3, 64, 96))
+    assert np.isfinite(kept.pop()).all()
+    gc.collect()
+    gpu.machine.library.fake_reset()
+
+
+def test_an_error_of_closing_is_told_where_there_is_no_other(
+    static_onnx: Path, make_gpu: MakeGpu
+) -> None:
+    gpu = make_gpu()
+    with pytest.raises(CheckFailedError, match="cudaStreamDestroy"):
+        with gpu.open(gpu.engine(static_onnx)):
+            gpu.machine.fail("cudaStreamDestroy", code=700)
+    gpu.machine.library.fake_reset()

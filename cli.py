@@ -6,6 +6,7 @@ import click
 
 # Absolute, because `python cli.py` runs this file as a script without a package.
 from segship import __version__
+from segship.commands.build import build
 from segship.commands.debug import debug_command
 from segship.commands.doctor import doctor
 from segship.commands.export import export
@@ -21,6 +22,7 @@ VERBS = (
     inspect,
     export,
     quantize,
+    build,
     evaluate,
     benchmark,
     predict,
@@ -40,10 +42,10 @@ VERBS = (
 def segship(debug: bool) -> None:  # OneLineGroup reads it from the context
     """Ship a trained SegFormer: the fastest artifact that keeps its accuracy, with the proof.
 
-    An ARTIFACT is an ONNX file; a checkpoint (folder, file or hub id) serves everywhere an
-    artifact does. SPEC names data as FORMAT:PATH[@SPLIT]; FORMAT is folder, yaml (a file that
-    describes your own), ade20k, arrays, bdd100k, camvid, camvid-colour, cityscapes, cityscapes-8,
-    cityscapes-course, depth, segformer3d or scenes (scenes:N, drawn here).
+    An ARTIFACT is an ONNX file or a TensorRT engine; a checkpoint (folder, file or hub id) serves
+    everywhere an artifact does. SPEC names data as FORMAT:PATH[@SPLIT]; FORMAT is folder, yaml (a
+    file that describes your own), ade20k, arrays, bdd100k, camvid, camvid-colour, cityscapes,
+    cityscapes-8, cityscapes-course, depth, segformer3d or scenes (scenes:N, drawn here).
 
     Exit codes: 0 fine, 1 a check failed, 2 wrong input, 70 a defect of segship.
 

@@ -13,6 +13,7 @@ from ...runtimes.onnx_file import read_onnx_file
 from ...runtimes.session import TensorInfo
 from .layer_norm import take_apart
 from .precision import GraphPrecision, graph_precision
+from .uint8 import route_uint8
 
 if TYPE_CHECKING:
     import onnx
@@ -47,7 +48,7 @@ class BuildSource:
 def read_source(
     path: Path, settings: Settings | None = None, *, layer_norm: bool = True
 ) -> BuildSource:
-    """Read an ONNX file, ours or foreign, with its weights.
+    """Read an ONNX file, ours or foreign, with its weights; UINT8 as TensorRT takes it.
 
     Without `layer_norm` that operator is taken apart (TensorRT 8.5 has none), and `norms_apart`
     says how often.
@@ -69,6 +70,7 @@ def read_source(
     if model.ByteSize() > _PROTOBUF_LIMIT_BYTES:
         raise InputError(f"Expected a graph below 2 GiB, but {path} is larger.")
     name_nodes(model)
+    route_uint8(model)
     apart = 0 if layer_norm else take_apart(model)
     image = read_onnx_file(path).inputs[0]
     return BuildSource(artifact, model, image, graph_precision(model), apart)

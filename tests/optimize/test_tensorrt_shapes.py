@@ -142,3 +142,13 @@ def test_the_model_is_not_changed_by_the_question() -> None:
     before = model.SerializeToString()
     misfit(model, (64, 64))
     assert model.SerializeToString() == before
+
+
+def test_shapes_written_in_the_file_for_another_size_do_not_count() -> None:
+    """Some exporters keep the sizes of the picture they traced with."""
+    model = skipping(32)
+    for item in model.graph.value_info:
+        if item.name == "low":
+            for dim, side in zip(item.type.tensor_type.shape.dim, (1, 3, 2, 2), strict=True):
+                dim.dim_value = side
+    misfit(model, (96, 96))

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from gpu_files import Files, Target, prepare
-from gpu_table import markdown
 
 from segship.benchmark.candidate import Candidate
 from segship.benchmark.evaluate import evaluate
 from segship.benchmark.record import Record
 from segship.benchmark.run import benchmark
+from segship.benchmarks.gpu_files import Files, Target, prepare
+from segship.benchmarks.gpu_table import markdown
 from segship.common.cli_exit import OneLineGroup
 from segship.common.cli_options import SIZE
 from segship.common.errors import InputError

@@ -157,7 +157,7 @@ def library_candidates() -> list[str]:
     roots = [os.environ.get(name, "") for name in ("CUDA_HOME", "CUDA_PATH")]
     roots += ["/usr/local/cuda", *sorted(glob.glob("/usr/local/cuda-*"), reverse=True)]
     toolkits = [
-        str(Path(root, folder, name))
+        str(Path(root, folder, name).resolve())  # toolkits link to themselves many times
         for root in roots
         if root
         for folder in _FOLDERS

@@ -10,10 +10,15 @@ from dataclasses import replace
 
 from ..benchmark.record import Accuracy, Frame, Measurement, Memory, Record, Samples
 from .column import Column, Group
+from .device_columns import device_group
 from .format import ABSENT, agreement, interval, mebibytes, milliseconds, percent, points, ratio
 from .further_columns import depth_group, further_group
 
-APART = ("Further accuracy", "Depth")  # groups that would make one table wider than a page
+APART = (
+    "Further accuracy",
+    "Depth",
+    "Device",
+)  # groups that would make one table wider than a page
 
 
 def groups(record: Record) -> tuple[Group, ...]:
@@ -22,7 +27,8 @@ def groups(record: Record) -> tuple[Group, ...]:
     shown = [_ARTIFACT]
     if any(item.accuracy for item in items):
         shown.append(_ACCURACY)
-    shown += [group for group in (further_group(items), depth_group(items)) if group.columns]
+    further = (further_group(items), depth_group(items), device_group(items))
+    shown += [group for group in further if group.columns]
     if any(item.latency for item in items):
         shown.append(_INFERENCE)
     if any(item.frame for item in items):

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from ..benchmark.record import Measurement, Record
+from ..runtimes.gpu_facts import Gpu
 from .format import ABSENT, count, gmacs, plural, shape, short_hash
 
 _TELLING_FLAGS = ("avx", "amx", "fma", "vnni", "neon", "asimd", "sve", "bf16", "i8mm")
@@ -72,6 +73,7 @@ def environment_facts(record: Record) -> Facts:
         ("instruction sets", ", ".join(flags)),
         ("cores", cores),
         ("memory", f"{host.memory_mib:,} MiB"),
+        *_gpu_lines(host.gpu),
         ("system", host.os),
         ("frequency governor", host.governor),
         ("load before the run", f"{host.load_average:.2f}"),
@@ -80,6 +82,20 @@ def environment_facts(record: Record) -> Facts:
         ("commit", host.git_commit),
         ("host", host.host_id),
     )
+
+
+def _gpu_lines(gpu: Gpu | None) -> Iterator[tuple[str, str]]:
+    if gpu is None:
+        return
+    yield "GPU", f"{gpu.name}, SM {gpu.sm}, {gpu.memory_mib:,.0f} MiB"
+    yield "GPU driver", f"{gpu.driver} (CUDA {gpu.driver_cuda}), CUDA runtime {gpu.cuda_runtime}"
+    state = (
+        ("SM clock", gpu.sm_clock_mhz, "MHz"),
+        ("memory clock", gpu.memory_clock_mhz, "MHz"),
+        ("power limit", gpu.power_limit_w, "W"),
+    )
+    told = ", ".join(f"{name} {value:g} {unit}" for name, value, unit in state if value is not None)
+    yield "GPU before the run", told
 
 
 def artifact_facts(record: Record) -> tuple[ArtifactFacts, ...]:

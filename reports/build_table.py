@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -14,9 +15,10 @@ from .table import print_sheet
 if TYPE_CHECKING:
     from ..optimize.tensorrt.repeat import RebuildVariance
     from ..optimize.tensorrt.report import BuildReport
-    from ..optimize.tensorrt.summary import BuildSummary
+    from ..optimize.tensorrt.summary import BuildSummary, PartRow
     from ..runtimes.tensorrt.sidecar import ShapeRange
 
+_NUMBERED = re.compile(r"(stage|.*branch) (\d+)(.*)")
 _NAMES_SHOWN = 3
 _WARNINGS_SHOWN = 5
 
@@ -46,17 +48,37 @@ def part_sheet(summary: BuildSummary) -> Sheet:
         heads=(("part", ""), ("asked", ""), ("got", ""), ("state", ""), ("layers", "")),
         rows=tuple(
             (
-                Cell(row.part),
+                Cell(name),
                 Cell(row.asked),
                 Cell(row.got or "–"),
                 Cell(row.state),
-                Cell(f"{row.layers}{' fused' if row.fused else ''}"),
+                Cell(f"{layers}{' fused' if row.fused else ''}"),
             )
-            for row in summary.parts
+            for name, row, layers in _grouped(summary.parts)
         ),
         notes=tuple(f"{state}: {STATES[state]}." for state in seen if state != "as asked"),
         words=4,
     )
+
+
+def _grouped(parts: tuple[PartRow, ...]) -> list[tuple[str, PartRow, int]]:
+    """Return one row for a part that fares alike in several stages: name, one of them, layers."""
+    groups: dict[tuple[Any, ...], list[PartRow]] = {}
+    numbers: dict[tuple[Any, ...], list[str]] = {}
+    for row in parts:
+        match = _NUMBERED.match(row.part)
+        name = (match[1], match[3]) if match else (row.part, "")
+        key = (*name, row.asked, row.got, row.state, row.fused)
+        groups.setdefault(key, []).append(row)
+        numbers.setdefault(key, []).append(match[2] if match else "")
+    return [
+        (
+            f"{key[0]} {','.join(sorted(numbers[key]))}{key[1]}" if numbers[key][0] else key[0],
+            rows[0],
+            sum(row.layers for row in rows),
+        )
+        for key, rows in groups.items()
+    ]
 
 
 def variance_sheet(found: RebuildVariance) -> Sheet:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FP32, FP16, BF16, INT8 = "fp32", "fp16", "bf16", "int8"
 _FLOATS = {1: FP32, 10: FP16, 16: BF16}  # TensorProto.DataType
+_THROUGH = LAYOUT | {"Cast"}  # before opset 19 a cast stands between Q/DQ and FP16
 _OPERANDS = {"Conv": 2, "MatMul": 2, "Gemm": 2, "Add": 2, "Mul": 2, "Concat": 4}  # else 1
 # in float where a user lets TensorRT 8 choose FP16: they overflow or lose digits first
 KEEP_FLOAT = frozenset({"LayerNormalization", "Softmax", "ReduceMean", "Pow", "Sqrt", "Exp"})
@@ -87,8 +88,7 @@ def graph_precision(model: onnx.ModelProto) -> GraphPrecision:
         returned = types.get(node.output[0]) if node.output else None
         if returned is None or node.op_type in ("Constant", "Cast", "Shape"):
             continue
-        readers = [reader for reader, _ in view.readers[node.output[0]]]
-        requantized = any(reader.op_type == "QuantizeLinear" for reader in readers)
+        requantized = _quantized(view, node.output[0])
         fed = [_dequantized(view, name) for name in node.input[: _OPERANDS.get(node.op_type, 1)]]
         precision = INT8 if fed and all(fed) else returned
         kept = None if requantized else returned
@@ -136,9 +136,18 @@ def refuse_precision(
         )
 
 
+def _quantized(view: GraphView, name: str) -> bool:
+    """Say whether a QuantizeLinear reads `name`, through layout and casts alone."""
+    return any(
+        reader.op_type == "QuantizeLinear"
+        or (reader.op_type in _THROUGH and _quantized(view, reader.output[0]))
+        for reader, _ in view.readers[name]
+    )
+
+
 def _dequantized(view: GraphView, name: str) -> bool:
-    """Say whether `name` comes out of a DequantizeLinear, through layout alone."""
+    """Say whether `name` comes out of a DequantizeLinear, through layout and casts alone."""
     producer = view.producer.get(name)
-    while producer is not None and producer.op_type in LAYOUT:
+    while producer is not None and producer.op_type in _THROUGH:
         producer = view.producer.get(producer.input[0])
     return producer is not None and producer.op_type == "DequantizeLinear"

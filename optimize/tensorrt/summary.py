@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .layers import LayerRow
-from .precision import GraphPrecision
+from .precision import INT8, GraphPrecision
 
 AS_ASKED, OTHER, INSIDE, UNTOLD, GONE = "as asked", "other", "inside", "not told", "no layer"
 STATES = {
@@ -51,22 +51,29 @@ class BuildSummary:
 def summarise(rows: Sequence[LayerRow], found: GraphPrecision) -> BuildSummary:
     """Return what became of every part, from the engine's layers and what the graph asked for."""
     quantizers = set(found.quantizers)
-    parts = tuple(_part(part, asked, rows) for part, asked in found.parts().items())
+    parts = tuple(_part(part, asked, rows, found) for part, asked in found.parts().items())
     unfused = tuple(row.name for row in rows if row.nodes and set(row.nodes) <= quantizers)
     return BuildSummary(parts, unfused, sum(row.reformat for row in rows), len(rows))
 
 
-def _part(part: str, asked: str, rows: Sequence[LayerRow]) -> PartRow:
+def _part(part: str, asked: str, rows: Sequence[LayerRow], found: GraphPrecision) -> PartRow:
     mine = [row for row in rows if part in row.parts]
-    own = [row for row in mine if row.parts == (part,)]
+    states = {_state(row, found) for row in mine}
+    state = next((one for one in (OTHER, INSIDE, AS_ASKED, UNTOLD) if one in states), GONE)
     kinds = {row.precision for row in mine if row.precision}
-    others = {row.precision for row in own if row.precision} - set(asked.split("+"))
-    if not mine:
-        state = GONE
-    elif not kinds:
-        state = UNTOLD
-    elif others:
-        state = OTHER
-    else:
-        state = AS_ASKED if kinds <= set(asked.split("+")) else INSIDE
-    return PartRow(part, asked, "+".join(sorted(kinds)), len(mine), len(own) < len(mine), state)
+    fused = any(len(row.parts) > 1 for row in mine)
+    return PartRow(part, asked, "+".join(sorted(kinds)), len(mine), fused, state)
+
+
+def _state(row: LayerRow, found: GraphPrecision) -> str:
+    """Compare what a layer reads with what the graph asks of its nodes.
+
+    A product in INT8 with its bias in float is one layer, and must read INT8.
+    """
+    asked = {found.nodes[name].precision for name in row.nodes if name in found.nodes}
+    if not asked or not row.precision:
+        return UNTOLD
+    if len(row.parts) > 1:
+        return AS_ASKED if row.precision in asked else INSIDE
+    wanted = {INT8} if INT8 in asked else asked
+    return AS_ASKED if row.precision in wanted else OTHER

@@ -100,6 +100,21 @@ def test_layout_between_dequantizer_and_product_does_not_hide_it() -> None:
     assert found.nodes[NAMES[0]].precision == "int8"
 
 
+def test_casts_between_quantizers_and_half_products_do_not_hide_int8() -> None:
+    """Before opset 19 Q/DQ are float32, and an FP16 product between them stands between casts."""
+    nodes = [
+        *quantize("x", "xd"),
+        *quantize("w", "wd"),
+        helper.make_node("Cast", ["xd"], ["xh"], to=TensorProto.FLOAT16, name="a"),
+        helper.make_node("Cast", ["wd"], ["wh"], to=TensorProto.FLOAT16, name="b"),
+        conv(NAMES[0], "xh", "wh", "c"),
+        helper.make_node("Cast", ["c"], ["cf"], to=TensorProto.FLOAT, name="d"),
+        *quantize("cf", "out"),
+    ]
+    found = graph_precision(graph_of(nodes, weights(), X.shape)).nodes[NAMES[0]]
+    assert (found.precision, found.returned) == ("int8", None)
+
+
 def test_nodes_without_a_name_get_one_and_the_others_keep_theirs() -> None:
     model = graph_of(
         [conv(NAMES[0], "x", "w", "c"), conv("b", "c", "w", "out")], weights(), X.shape

@@ -157,6 +157,21 @@ def test_every_part_has_a_state() -> None:
     assert norms.fused
 
 
+def test_a_bias_in_float_does_not_excuse_a_product_that_lost_int8() -> None:
+    bias = f"{B}/attn/q/Add"
+    nodes = {Q: NodeType("MatMul", "int8", None), bias: NodeType("Add", "fp16", "fp16")}
+    found = GraphPrecision(nodes, ("quantize_x",))
+    for kind, state in (("Half", OTHER), ("Int8", AS_ASKED)):
+        rows = rows_of(layer("a", "gemm", tensor(kind), tensor("Half"), metadata(Q, bias)))
+        (row,) = summarise(rows, found).parts
+        assert (row.asked, row.state) == ("fp16+int8", state)
+    apart = rows_of(
+        layer("a", "gemm", tensor("Int8"), tensor("Half"), metadata(Q)),
+        layer("b", "kgen", tensor("Half"), tensor("Half"), metadata(bias)),
+    )
+    assert summarise(apart, found).parts[0].state == AS_ASKED
+
+
 def test_a_quantizer_that_became_a_layer_is_counted() -> None:
     rows = rows_of(
         layer("q", "Scale", tensor("Half"), tensor("Int8"), metadata("quantize_x")),

@@ -81,6 +81,18 @@ def test_every_part_has_a_row_and_every_odd_state_its_sentence() -> None:
     assert "as asked:" not in text
 
 
+def test_a_part_that_fares_alike_in_several_stages_is_one_row() -> None:
+    names = ("stage 1 q", "stage 2 q", "stage 3 q", "head branch 1", "head branch 2", "classifier")
+    got = ("int8", "fp16", "int8", "int8", "int8", "int8")
+    parts = tuple(
+        PartRow(name, "int8", kind, 2, False, "as asked" if kind == "int8" else "other")
+        for name, kind in zip(names, got, strict=True)
+    )
+    text = printed(report(summary=BuildSummary(parts, (), 0, 12)))
+    assert "stage 1,3 q int8 int8 as asked 4 stage 2 q int8 fp16 other 2" in text
+    assert "head branch 1,2 int8 int8 as asked 4 classifier int8 int8 as asked 2" in text
+
+
 def test_layers_are_printed_where_asked_brackets_and_all() -> None:
     assert "int8 stage 1 q conv[0] 1 nodes" in printed(report(), layers=True)
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from ..common.errors import InputError, MissingDependencyError
+from .cuda.labels import GpuLabels
+from .cuda.library import cuda
 
 _MIB = 1 << 20
 _WARM_RUNS = 3  # before a capture: cuDNN and cuBLAS choose and allocate, which no graph may hold
@@ -59,6 +61,18 @@ class TorchGpu:
         with torch.cuda.graph(graph):
             outputs = step()
         return graph.replay, outputs
+
+    def stream(self) -> int:
+        """Return the handle of the stream torch queues on now."""
+        return int(torch.cuda.current_stream().cuda_stream)
+
+    def labeller(self) -> GpuLabels:
+        """Return what makes labels of logits on this device, where torch's context is current.
+
+        Raises:
+            MissingDependencyError: there is no CUDA runtime or no libnvrtc.
+        """
+        return GpuLabels(cuda())
 
     def memory_mib(self) -> dict[str, float]:
         """Return the peaks of what tensors took and of what torch reserved for them, in MiB."""

@@ -8,17 +8,20 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..common.errors import CheckFailedError, InputError, MissingDependencyError
 from ..models.checkpoints import load_checkpoint
 from ..models.checkpoints.checkpoint import Checkpoint
+from .cuda.labels import DeviceLogits
 from .session import Array, Session, TensorInfo
 from .torch_gpu import TorchGpu
-from .torch_steps import DTYPES, GpuSteps, Model
+from .torch_steps import DTYPES, GpuSteps, Model, logit_heads
 
 _COMPILED = ("torch-compile", "torch-cuda-compile")
 
@@ -69,6 +72,19 @@ class TorchSession(Session):
             self._steps = GpuSteps(self._model, place, precision, graph=runtime.endswith("graph"))
         self._describe({head.name: head.classes for head in checkpoint.spec.heads})
 
+    def run_keeping_logits(self, pixels: Array) -> dict[str, Array | DeviceLogits]:
+        """Run as `run` does, but leave logits on the GPU, where labels are made of them.
+
+        Raises:
+            InputError: as `run`, or this session is on the CPU.
+            MissingDependencyError: there is no CUDA runtime or libnvrtc to make labels with.
+        """
+        if self._steps is None:
+            return super().run_keeping_logits(pixels)
+        self._refuse_mismatch(pixels)
+        keep = logit_heads(self.contract)
+        return self._steps.kept(self._computed(np.ascontiguousarray(pixels), keep), keep)
+
     def device_times_ms(self) -> dict[str, float] | None:
         """Return the last run's milliseconds by the GPU's events; None on the CPU."""
         return self._steps.times_ms() if self._steps else None
@@ -94,12 +110,16 @@ class TorchSession(Session):
         )
 
     def _run(self, pixels: Array) -> dict[str, Array]:
+        found = self._computed(pixels, ())
+        return {name: found[name].numpy() for name in self.contract.heads}
+
+    def _computed(self, pixels: Array, keep: Collection[str]) -> dict[str, Tensor]:
         """Run with this session's thread count, which torch holds per process."""
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         try:
             with torch.inference_mode():
-                found = self._outputs(pixels)
+                return self._outputs(pixels, keep)
         except torch.OutOfMemoryError as error:
             raise InputError(
                 f"Expected a GPU with room for {pixels.shape}, but it is out of memory: take a "
@@ -110,11 +130,10 @@ class TorchSession(Session):
                 raise
             reason = " ".join(str(error).split())
             raise CheckFailedError(f"{self.runtime} cannot run this: {reason[:300]}") from error
-        return {name: found[name].numpy() for name in self.contract.heads}
 
-    def _outputs(self, pixels: Array) -> dict[str, Tensor]:
+    def _outputs(self, pixels: Array, keep: Collection[str]) -> dict[str, Tensor]:
         tensor = torch.from_numpy(pixels)
-        return self._steps.run(tensor) if self._steps else self._model(tensor)
+        return self._steps.run(tensor, keep) if self._steps else self._model(tensor)
 
     def _refuse_what_cannot_be(self, gpu: TorchGpu | None) -> None:
         on_gpu = self.runtime.startswith("torch-cuda")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..data.contract import DEPTH_HEAD, Contract
+from .cuda.labels import DeviceLogits, GpuLabels
+from .session import Array
 from .torch_gpu import Settings, TorchGpu
 
 Model = Callable[[Tensor], dict[str, Tensor]]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 STEPS = ("h2d", "compute", "d2h")
 _KEPT_SHAPES = 4  # each holds its buffers and, where asked for, its graph
+
+
+def logit_heads(contract: Contract) -> list[str]:
+    """Return the heads labels can be made of."""
+    return [name for name in contract.heads if name != DEPTH_HEAD]
 
 
 @dataclass
@@ -26,6 +34,7 @@ class _Slot:
     replay: Callable[[], None] | None = None
     results: dict[str, Tensor] = field(default_factory=dict)
     returned: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
 
 
 class GpuSteps:
@@ -40,11 +49,13 @@ class GpuSteps:
         self._slots: dict[tuple[int, ...], _Slot] = {}
         self._events = [gpu.event() for _ in range(len(STEPS) + 1)]
         self._ran = False
+        self._labeller: GpuLabels | None = None
 
-    def run(self, pixels: Tensor) -> dict[str, Tensor]:
+    def run(self, pixels: Tensor, keep: Collection[str] = ()) -> dict[str, Tensor]:
         """Return the model's outputs for float32 pixels (B,3,H,W), in pinned memory of this object.
 
-        They are valid until the next run of the same shape.
+        Those named in `keep` stay on the device. They are valid until the next run of the same
+        shape.
         """
         slot = self._slot(tuple(pixels.shape))
         slot.pinned.copy_(pixels)
@@ -57,14 +68,33 @@ class GpuSteps:
         else:
             slot.results = self._compute(slot.pixels)
         computed.record()
+        slot.kept = {name: slot.results[name].contiguous() for name in keep}
         for name, result in slot.results.items():
+            if name in slot.kept:
+                continue
             if name not in slot.returned or slot.returned[name].shape != result.shape:
                 slot.returned[name] = self.gpu.pinned(tuple(result.shape), result.dtype)
             slot.returned[name].copy_(result, non_blocking=True)
         stored.record()
         stored.synchronize()
         self._ran = True
-        return slot.returned
+        return {**slot.returned, **slot.kept}
+
+    def kept(
+        self, found: Mapping[str, Tensor], keep: Collection[str]
+    ) -> dict[str, Array | DeviceLogits]:
+        """Return what `run` did: those in `keep` as labels are made of them on the device."""
+        return {
+            name: self._logits(value) if name in keep else value.numpy()
+            for name, value in found.items()
+        }
+
+    def _logits(self, value: Tensor) -> DeviceLogits:
+        if self._labeller is None:
+            self._labeller = self.gpu.labeller()
+        dtype = str(value.dtype).removeprefix("torch.")
+        shape, stream = tuple(value.shape), self.gpu.stream()
+        return DeviceLogits(value.data_ptr(), dtype, shape, stream, self._labeller)
 
     def times_ms(self) -> dict[str, float] | None:
         """Return the milliseconds of each step of the last run, None before the first one."""
@@ -76,6 +106,8 @@ class GpuSteps:
     def close(self) -> None:
         """Free buffers and graphs, and give torch back its settings."""
         self._slots.clear()
+        if self._labeller is not None:
+            self._labeller.close()
         del self._model
         self._settings.restore()
         self.gpu.release()

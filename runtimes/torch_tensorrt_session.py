@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +22,10 @@ from ..common.files import atomic_path
 from ..models.checkpoints import load_checkpoint
 from ..models.checkpoints.checkpoint import Checkpoint
 from .cache import cache_folder
+from .cuda.labels import DeviceLogits
 from .session import Array, Session, TensorInfo
 from .torch_gpu import TorchGpu
-from .torch_steps import GpuSteps
+from .torch_steps import GpuSteps, logit_heads
 from .torch_tensorrt_export import Heads, Range, export_program, range_for
 
 _INSTALL = "pip install torch-tensorrt, of the same 2.N as torch"
@@ -80,6 +82,12 @@ class TorchTensorRtSession(Session):
         program = self._compiled(loaded, images or (), place, keep)
         self._steps = GpuSteps(self._by_head(program), place, self._floats, graph=False)
 
+    def run_keeping_logits(self, pixels: Array) -> dict[str, Array | DeviceLogits]:
+        """Run as `run` does, but leave logits on the GPU, where labels are made of them."""
+        self._refuse_mismatch(pixels)
+        keep = logit_heads(self.contract)
+        return self._steps.kept(self._computed(np.ascontiguousarray(pixels), keep), keep)
+
     def device_times_ms(self) -> dict[str, float] | None:
         """Return the last run's milliseconds by the GPU's events."""
         return self._steps.times_ms()
@@ -100,14 +108,17 @@ class TorchTensorRtSession(Session):
         return "fp16" if self.precision == "fp16" else "fp32"
 
     def _run(self, pixels: Array) -> dict[str, Array]:
+        found = self._computed(pixels, ())
+        return {name: found[name].numpy() for name in self.contract.heads}
+
+    def _computed(self, pixels: Array, keep: Collection[str]) -> dict[str, Tensor]:
         self.range.refuse_outside(pixels.shape)
         try:
             with torch.inference_mode():
-                found = self._steps.run(torch.from_numpy(pixels))
+                return self._steps.run(torch.from_numpy(pixels), keep)
         except Exception as error:
             reason = " ".join(str(error).split())
             raise CheckFailedError(f"torch-tensorrt cannot run this: {reason[:300]}") from error
-        return {name: found[name].numpy() for name in self.contract.heads}
 
     def _describe(self, channels: dict[str, int]) -> None:
         free: tuple[int | str, ...] = ("batch", 3, "height", "width")

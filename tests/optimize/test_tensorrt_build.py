@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -168,6 +169,21 @@ def test_layers_that_move_values_are_not_typed(exported: Path, tmp_path: Path) -
     typed = {item["name"] for item in asked["layers"] if item["precision"]}
     assert any("LayerNormalization" in name for name in typed)
     assert not any("Transpose" in name or "Reshape" in name for name in typed)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_only_a_plan_with_its_own_runtime_may_run_it(tmp_path: Path, wanted: bool) -> None:
+    trt, seen = fake_tensorrt("10.3.0"), list[bool]()
+    real = trt.Runtime.deserialize_cuda_engine
+
+    def note(of: Any, data: bytes) -> Any:
+        seen.append(of.engine_host_code_allowed)
+        return real(of, data)
+
+    trt.Runtime.deserialize_cuda_engine = note
+    source, target = plain(tmp_path), tmp_path / "m.engine"
+    build(source, target, trt=trt, device=ORIN, version_compatible=wanted)
+    assert seen == [wanted]
 
 
 def test_a_second_build_finds_the_times_of_the_first(tmp_path: Path, own_cache: Path) -> None:

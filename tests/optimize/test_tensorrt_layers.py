@@ -109,6 +109,8 @@ def test_a_reformat_computes_nothing() -> None:
     )
     assert row.reformat and row.nodes == () and row.part is None
     assert not other.reformat and other.nodes == (FC1,)
+    (named,) = rows_of(layer(FC1, "Reformat", tensor("FP16"), tensor("Int8"), metadata(FC1)))
+    assert named.reformat and named.nodes == ()  # the kind says it where the name does not
 
 
 def test_free_shapes_tell_no_type() -> None:

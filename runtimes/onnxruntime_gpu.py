@@ -10,15 +10,19 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..common.errors import CheckFailedError, InputError, MissingDependencyError
+from ..data.contract import DEPTH_HEAD, OutputKind
 from .artifact import Artifact
+from .cuda.labels import DeviceLogits
 from .onnx_file import read_onnx_file
+from .onnxruntime_labels import OrtLabels
 from .onnxruntime_providers import provider_options, shape_range
 from .onnxruntime_session import fixed_dimensions, new_session
 from .per_shape import PerShape, Shape
@@ -30,6 +34,7 @@ PROVIDERS = {
     "onnxruntime-tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
 DEVICE = "cuda"
+_Item = TypeVar("_Item")
 _INSTALL = (
     "pip uninstall onnxruntime, then pip install onnxruntime-gpu (both bring the same module)"
 )
@@ -71,6 +76,7 @@ class OnnxRuntimeGpuSession(Session):
         self._range = shape_range(self.input, self.contract)
         self._bound: dict[Shape, _Bound] = {}
         self._times_ms: dict[str, float] | None = None
+        self._labels: OrtLabels | None = None
         self._graphs: PerShape[Any] = PerShape(
             lambda shape: self._open(artifact, shape), self.input, self.contract
         )
@@ -88,22 +94,52 @@ class OnnxRuntimeGpuSession(Session):
 
     def close(self) -> None:
         """Free the sessions and what they hold on the device."""
+        if self._labels is not None:
+            self._labels.close()
         self._bound.clear()
         del self._graphs
 
+    def run_keeping_logits(self, pixels: Array) -> dict[str, Array | DeviceLogits]:
+        """Run as `run` does, but leave logits on the GPU, where labels are made of them.
+
+        Raises:
+            InputError: as `run`.
+            MissingDependencyError: there is no CUDA runtime or libnvrtc to make labels with.
+        """
+        self._refuse_mismatch(pixels)
+        return dict(self._timed(np.ascontiguousarray(pixels), self._kept))
+
     def _run(self, pixels: Array) -> dict[str, Array]:
         """Copy in, run, copy out; the arrays are fresh."""
+
+        def fetched(binding: Any) -> Iterable[tuple[str, Array]]:
+            return zip(self.contract.heads, binding.copy_outputs_to_cpu(), strict=True)
+
+        return dict(self._timed(pixels, fetched))
+
+    def _timed(self, pixels: Array, finish: Callable[[Any], Iterable[_Item]]) -> list[_Item]:
+        """Copy in, run and `finish` with the binding; keep the time of each step."""
         marks = [time.perf_counter()]
         bound = self._bind(pixels)
         bound.pixels.update_inplace(pixels)
         marks.append(time.perf_counter())
         self._call(bound)
         marks.append(time.perf_counter())
-        results = bound.binding.copy_outputs_to_cpu()
+        results = list(finish(bound.binding))
         marks.append(time.perf_counter())
         steps = zip(("h2d", "compute", "d2h"), marks, marks[1:], strict=False)
         self._times_ms = {name: 1e3 * (end - start) for name, start, end in steps}
-        return dict(zip(self.contract.heads, results, strict=True))
+        return results
+
+    def _kept(self, binding: Any) -> Iterable[tuple[str, Array | DeviceLogits]]:
+        """Yield each head: logits where the binding holds them until its next run."""
+        logits = self.contract.output is not OutputKind.LABELS
+        for info, value in zip(self.outputs, binding.get_outputs(), strict=True):
+            if not logits or info.name == DEPTH_HEAD:
+                yield info.name, value.numpy()
+                continue
+            self._labels = self._labels or OrtLabels()
+            yield info.name, self._labels.logits(value, info.dtype)
 
     def _call(self, bound: _Bound) -> None:
         try:

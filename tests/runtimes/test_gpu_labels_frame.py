@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from segship.benchmark.subject import Subject
 from segship.benchmark.windows import Slide
@@ -28,20 +27,14 @@ from segship.runtimes.cuda.nvml import GpuState
 from segship.runtimes.labels import labels_from_output
 from segship.runtimes.onnxruntime_session import OnnxRuntimeSession
 from segship.runtimes.open import load_artifact
-from segship.runtimes.session import Session
 from segship.runtimes.tensorrt import session as session_module
-from segship.runtimes.torch_session import TorchSession
-from segship.runtimes.torch_tensorrt_session import TorchTensorRtSession
 from segship.tests.benchmark.fakes import FunctionSession
 from segship.tests.runtimes.fake_engine import FakeGpu
 from segship.tests.runtimes.fake_kernels import (
     IMAGE,
-    FakeLabeller,
     built_driver,
     queue_kernels,
 )
-from segship.tests.runtimes.fake_torch_gpu import CpuAsGpu
-from segship.tests.runtimes.fake_torch_tensorrt import FakeTorchTensorRt
 
 SIZE_PX = (90, 131)  # no multiple of the logits' 16 by 24
 
@@ -171,68 +164,3 @@ def test_the_contract_is_checked_on_the_device_too() -> None:
     logits = DeviceLogits(0, "float32", (1, 3, 4, 4), 0, never)
     with pytest.raises(InputError, match="2 classes as the contract says"):
         labels_from_output(logits, Contract(classes=("a", "b")), (8, 8), method="gpu")
-
-
-class _Small(nn.Module):
-    """One convolution in the place of a SegFormer; its logits are not contiguous."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Conv2d(3, classes, 3, stride=4, padding=1)
-
-    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        last: Tensor = self.layer(pixels).permute(0, 2, 3, 1).contiguous()
-        return {"segmentation": last.permute(0, 3, 1, 2)}
-
-
-@pytest.fixture
-def torch_gpu() -> Iterator[CpuAsGpu]:
-    """torch's CPU as a GPU, with the kernels beside it; the session must close them."""
-    fake, gpu = FakeLabeller(), CpuAsGpu()
-    gpu.labeller = lambda: fake.labeller  # type: ignore[method-assign]
-    gpu.stream = lambda: fake.stream  # type: ignore[method-assign]
-    yield gpu
-    assert fake.driver.fake_loaded() == 0
-    fake.close()
-    gc.collect()
-    assert fake.machine.live() == 0
-
-
-def _same_as_on_the_cpu(session: Session) -> None:
-    for seed in range(3):
-        pixels = _pixels(1, 3, 64, 96) + np.float32(seed)
-        labels = Subject("gpu", session, session.contract, "gpu").see(pixels, SIZE_PX, None).labels
-        wanted = Subject("cpu", session, session.contract).see(pixels, SIZE_PX, None).labels
-        assert wanted is not None and len(np.unique(wanted)) > 1
-        np.testing.assert_array_equal(labels, wanted)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-@pytest.mark.parametrize("runtime", ["torch-cuda", "torch-cuda-graph"])
-def test_torch_leaves_its_logits_on_the_device_too(
-    runtime: str, precision: str, tiny_checkpoint: Path, torch_gpu: CpuAsGpu
-) -> None:
-    loaded = load_checkpoint(tiny_checkpoint)
-    small = _Small(loaded.spec.heads[0].classes).eval()
-    loaded = replace(loaded, model=small)  # type: ignore[arg-type]  # acts as one
-    with TorchSession(loaded, precision, 1, runtime=runtime, gpu=torch_gpu) as session:
-        _same_as_on_the_cpu(session)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_torch_tensorrt_leaves_its_logits_on_the_device_too(
-    precision: str, tiny_checkpoint: Path, torch_gpu: CpuAsGpu
-) -> None:
-    loaded = load_checkpoint(tiny_checkpoint)
-    small = _Small(loaded.spec.heads[0].classes).eval()
-    loaded = replace(loaded, model=small)  # type: ignore[arg-type]  # acts as one
-    trt = FakeTorchTensorRt()
-    with TorchTensorRtSession(loaded, precision, 1, trt=trt, gpu=torch_gpu) as session:
-        _same_as_on_the_cpu(session)
-
-
-def test_torch_on_the_cpu_refuses(tiny_checkpoint: Path) -> None:
-    with TorchSession(tiny_checkpoint, "fp32", 1) as session:
-        with pytest.raises(InputError, match="torch does not: leave out --postprocess gpu"):
-            session.run_keeping_logits(_pixels(1, 3, 64, 96))

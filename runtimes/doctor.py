@@ -8,12 +8,11 @@ import re
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
-from enum import Enum
-from importlib import metadata
-from pathlib import Path
 
 from ..common.machine import Processor, read_governor, read_processor, usable_cores
+from .doctor_gpu import gpu_findings
+from .finding import Finding as Finding  # what `doctor` returns: read from here
+from .finding import State as State
 from .open import available_runtimes
 
 _MIB = 1 << 20
@@ -45,25 +44,6 @@ _VERSIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...] | None]] = {
 _PYTHONS = ((3, 10), (3, 13))
 
 
-class State(str, Enum):
-    """How a finding bears on what segship can do here."""
-
-    OK = "ok"
-    NOTE = "note"  # works, could be better
-    MISSING = "missing"  # optional and absent
-    PROBLEM = "problem"  # something will fail
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One fact about this machine: topic, state, what was found, and what to do ("" if nothing)."""
-
-    topic: str
-    state: State
-    found: str
-    advice: str = ""
-
-
 def doctor() -> list[Finding]:
     """Return what this machine can run, most basic first; imports no runtime."""
     processor = read_processor()
@@ -76,8 +56,7 @@ def doctor() -> list[Finding]:
         _governor(),
         *_runtimes(),
         _bf16(processor),
-        _gpu(),
-        _tensorrt(),
+        *gpu_findings(),
         _temporary(),
     ]
 
@@ -156,20 +135,6 @@ def _bf16(processor: Processor) -> Finding:
     if processor.flags & _BF16_FLAGS:
         return Finding("BF16", State.OK, "this CPU computes in BF16 (--precision bf16, OpenVINO)")
     return Finding("BF16", State.MISSING, "none that OpenVINO uses on this CPU", "Use fp32 here.")
-
-
-def _gpu() -> Finding:
-    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
-        return Finding("NVIDIA GPU", State.NOTE, "present", "segship runs on the CPU so far.")
-    return Finding("NVIDIA GPU", State.MISSING, "none seen", "Not needed: segship runs on the CPU.")
-
-
-def _tensorrt() -> Finding:
-    try:
-        return Finding("tensorrt", State.OK, metadata.version("tensorrt"))
-    except metadata.PackageNotFoundError:
-        advice = "Only a machine with an NVIDIA GPU can use it: pip install tensorrt there."
-        return Finding("tensorrt", State.MISSING, "not installed", advice)
 
 
 def _temporary() -> Finding:

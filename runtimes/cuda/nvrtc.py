@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ...common.errors import CheckFailedError, InputError, MissingDependencyError, SegshipError
 from ...common.files import write_bytes
+from ..cache import cache_root
 
 OPTIONS = ("--std=c++14", "--fmad=false", "--ftz=false", "--prec-div=true")
 _SONAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so")
@@ -169,7 +170,7 @@ def compiled(source: bytes, name: str, capability: str, nvrtc: Nvrtc) -> bytes:
     target = target_for(capability, nvrtc.architectures())
     parts = (target.architecture, *OPTIONS, *map(str, nvrtc.version()))
     key = hashlib.sha256("\0".join(parts).encode() + b"\0" + source).hexdigest()[:32]
-    kept = _cache_folder() / f"{Path(name).stem}-{target.architecture}-{key}"
+    kept = cache_root() / "kernels" / f"{Path(name).stem}-{target.architecture}-{key}"
     image = _read(kept)
     if image is None:
         image = nvrtc.compile(source, name, target)
@@ -225,8 +226,3 @@ def _read(path: Path) -> bytes | None:
         return None
     digest, image = data[:32], data[32:]
     return image if hashlib.sha256(image).digest() == digest else None
-
-
-def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "segship" / "kernels"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,22 @@ def test_no_product_is_fused_with_a_sum() -> None:
         found = re.findall(r"\b((?:fma|mad|mul|add|sub|div)\.\S*f32)\b", ptx)
         assert {"mul.rn.f32", "add.rn.f32"} == set(found)
         assert ".ftz" not in ptx and ptx.endswith("\0")
+
+
+def test_no_machine_code_fuses_a_product_with_a_sum(tmp_path: Path) -> None:
+    """What runs in the end; SEGSHIP_NVDISASM=FILE names NVIDIA's disassembler."""
+    disassembler = os.environ.get("SEGSHIP_NVDISASM", "")
+    if not disassembler:
+        pytest.skip("needs nvdisasm: set SEGSHIP_NVDISASM to the file of NVIDIA's wheel")
+    binary = tmp_path / "labels.cubin"
+    for path, capability in itertools.product(_real_libraries(), CAPABILITIES):
+        compiler = Nvrtc(path)
+        target = target_for(capability, compiler.architectures())
+        binary.write_bytes(compiler.compile(source(), SOURCE, target))
+        command = [disassembler, "-c", str(binary)]
+        code = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert "FMUL" in code and "FADD" in code
+        assert not re.search(r"\bFFMA|\.FTZ", code)
 
 
 def test_a_real_compiler_says_what_is_wrong_in_one_line() -> None:

@@ -57,7 +57,7 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file on disk that a runtime can open; `kind` is "onnx" or "checkpoint" for now."""
+    """A file on disk that a runtime can open; `kind` is "checkpoint", "onnx" or "engine"."""
 
     path: Path
     kind: str

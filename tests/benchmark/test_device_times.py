@@ -13,18 +13,21 @@ import pytest
 from segship.benchmark.assemble import Setup, base_record, with_times
 from segship.benchmark.candidate import Candidate
 from segship.benchmark.environment import read_environment
+from segship.benchmark.evaluate import evaluate
 from segship.benchmark.identity import identify
 from segship.benchmark.latency import LatencyRule, measure_latency
 from segship.benchmark.memory import measure_fresh
 from segship.benchmark.process import WorkerProcess
 from segship.benchmark.protocol import label_space
 from segship.benchmark.record import Environment
+from segship.benchmark.run import benchmark
 from segship.benchmark.turn import Turn, open_in
 from segship.benchmark.worker import Worker
 from segship.data.contract import Contract
 from segship.runtimes import gpu_facts
 from segship.runtimes.artifact import Artifact, Lineage
 from segship.runtimes.gpu_facts import Gpu, read_gpu
+from segship.runtimes.onnxruntime_session import OnnxRuntimeSession
 from segship.runtimes.session import Array
 from segship.tests.benchmark.fakes import FunctionSession
 
@@ -201,3 +204,16 @@ def test_each_run_has_its_device_times() -> None:
     session = OnDevice()
     assert len(_turn(session).timed(3).device_ms["compute"]) == 3
     assert session.shapes == [(1, 3, 8, 8)] * 3
+
+
+def test_notes_reach_the_records_of_benchmark_and_evaluate(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = tiny().candidate
+    monkeypatch.setattr(Turn, "notes", lambda _: ("It said so.",))
+    options: dict[str, Any] = {"rounds": 1, "runs": 1, "budget_s": 0.0, "starts": 0}
+    measured = benchmark([candidate], latency_only=True, progress=False, **options)
+    assert "It said so." in measured.measurements[0].warnings
+    monkeypatch.setattr(OnnxRuntimeSession, "notes", ("It wrote so.",))
+    scored = evaluate([candidate], "scenes:2", examples=0, progress=False)
+    assert "It wrote so." in scored.measurements[0].warnings

@@ -156,8 +156,8 @@ _MEASURE = (
     *_RUNTIME,
     click.option(
         "--postprocess",
-        type=click.Choice(("sparse", "dense-torch")),
-        help="How logits become labels; both give the same ones (sparse).",
+        type=click.Choice(("sparse", "dense-torch", "gpu")),
+        help="How logits become labels; all give the same ones (sparse).",
     ),
     click.option("--limit", type=COUNT, metavar="N", help="Only the first N images."),
     *_SCORING,

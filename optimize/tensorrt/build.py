@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ...common.errors import InputError
-from ...common.files import probe_writable
+from ...common.files import existing_path, probe_writable
 from .builder import Recipe, build_plan, make_builder
 from .dla import refuse_dla
 from .failure import BuildLog
@@ -98,6 +98,7 @@ class _Clock:
 
 
 def _refuse_target(source: Path, target: Path) -> None:
+    existing_path(source, "an ONNX file")
     if target.suffix.lower() != SUFFIX:
         raise InputError(
             f"Expected a name that ends in {SUFFIX}, but got {target}: other commands know an "

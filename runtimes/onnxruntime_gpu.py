@@ -7,7 +7,9 @@ device memory; the times are the host's, between calls that return when the devi
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -229,7 +231,8 @@ def _refuse_not_built_in(provider: str) -> None:
             f"{', '.join(built_in)}: {_INSTALL}."
         )
     if hasattr(onnxruntime, "preload_dlls"):  # 1.21: finds CUDA and cuDNN in pip's packages
-        onnxruntime.preload_dlls()
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
+            onnxruntime.preload_dlls()
 
 
 def _tf32_note() -> tuple[str, ...]:

@@ -68,6 +68,18 @@ def test_a_session_that_fell_back_is_refused(
 
 
 @pytest.mark.usefixtures("on_cpu")
+def test_what_onnx_runtime_prints_stays_out_of_stdout(
+    static_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report may be written there."""
+    loads = lambda: print("Failed to load libcudnn")  # noqa: E731 # as the real one prints
+    monkeypatch.setattr(onnxruntime, "preload_dlls", loads, raising=False)
+    with open_session(static_onnx, runtime="onnxruntime-cuda"):
+        said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "Failed to load libcudnn\n")
+
+
+@pytest.mark.usefixtures("on_cpu")
 @pytest.mark.parametrize("runtime", GPU_RUNTIMES)
 def test_bound_memory_gives_the_same_numbers(runtime: str, dynamic_onnx: Path) -> None:
     artifact = load_artifact(dynamic_onnx)

@@ -1,4 +1,4 @@
-"""`segship report`: a saved record, rendered again."""
+"""`segship report`: saved records, rendered again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from ..common.cli_options import FILE
 
 
 @click.command()
-@click.argument("records", nargs=-1, required=True, metavar="RECORD.json", type=FILE)
+@click.argument("records", nargs=-1, required=True, metavar="RECORD.json...", type=FILE)
 @click.option("-o", "--out", type=FILE, required=True, help="report.html or report.md.")
-def report(records: tuple[Path, ...], out: Path) -> None:
-    """Render a saved record again, as HTML or Markdown by the suffix.
+@click.option(
+    "--max-miou-drop",
+    type=click.FloatRange(min=0),
+    metavar="POINTS",
+    help="Draw this budget into the plots (that of the record's search).",
+)
+def report(records: tuple[Path, ...], out: Path, max_miou_drop: float | None) -> None:
+    """Render saved records again, as HTML or Markdown by the suffix.
 
-    Example: segship report record.json -o report.html
+    Several records stand side by side in one HTML file, each with its own section.
+
+    Example: segship report record.json other.json -o report.html
     """
     from ..reports.write import write_report
 
-    click.echo(f"report: {write_report(records, out)}")
+    budget = None if max_miou_drop is None else max_miou_drop / 100
+    click.echo(f"report: {write_report(records, out, max_miou_drop=budget)}")

@@ -1,9 +1,10 @@
-"""One self-contained HTML file from a record: it opens offline and fetches nothing."""
+"""One self-contained HTML file from records: it opens offline and fetches nothing."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..benchmark.record import Record
+from ..common.errors import InputError
 from ..common.files import write_text
-from .bars import cold_start_bars, frame_bars, histograms, memory_bars
-from .classes import class_colour, class_table
-from .columns import all_warnings, tables
-from .facts import artifact_facts, environment_facts, protocol_facts, protocol_line, title
-from .format import timestamp
-from .images import panels
-from .scatter import scatter
-from .sheet import sheets
-from .verdict import judge
+from .comparison import LETTERS, compare
+from .facts import title
+from .page import context
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = ("base.css", "tables.css", "figures.css", "images.css", "print.css")
-_SCRIPTS = ("script.js",)
-_WIDE = (1160.0, 390.0)  # user units = CSS pixels at the widest page
-_NARROW = (358.0, 320.0)  # a 390 px phone without its margins
+_STYLES = (
+    "base.css", "tables.css", "figures.css", "maps.css", "images.css", "viewer.css", "print.css"
+)  # fmt: skip
+_SCRIPTS = ("tips.js", "sort.js", "viewer.js", "choose.js")
 
 
 def write_html(record: Record, path: Path) -> None:
@@ -38,12 +34,46 @@ def write_html(record: Record, path: Path) -> None:
     write_text(path, render_html(record))
 
 
-def render_html(record: Record) -> str:
+def render_html(record: Record, *, max_miou_drop: float | None = None) -> str:
     """Return `record` as one HTML document without any reference to another file.
+
+    `max_miou_drop`, a fraction of 1, is the budget drawn into the plot; None takes the search's.
 
     Raises:
         InputError: the record's baseline is missing, or a picture is no data URI.
     """
+    return render_records([record], max_miou_drop=max_miou_drop)
+
+
+def render_records(records: Sequence[Record], *, max_miou_drop: float | None = None) -> str:
+    """Return one document with a section per record, and what compares them before it.
+
+    Raises:
+        InputError: none or too many records, a baseline is missing, or a picture is no data URI.
+    """
+    if not 1 <= len(records) <= len(LETTERS):
+        raise InputError(
+            f"Expected 1 to {len(LETTERS)} records, but got {len(records)}: make several reports."
+        )
+    environment = _environment()
+    alone = len(records) == 1
+    pages = [
+        _page(environment, context(record, "" if alone else f"{letter.lower()}-", max_miou_drop))
+        for letter, record in zip(LETTERS, records, strict=False)
+    ]
+    style, script = _joined(_STYLES), _joined(_SCRIPTS)
+    return environment.get_template("report.html").render(
+        title=title(records[0]) if alone else f"{len(records)} records compared",
+        versions=", ".join(sorted({record.segship_version for record in records})),
+        style=Markup(style),  # our own file, not the record's text
+        script=Markup(script),  # our own file, not the record's text
+        policy=_policy(style, script),
+        pages=pages,
+        comparison=None if alone else compare(records, max_miou_drop),
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -52,38 +82,14 @@ def render_html(record: Record) -> str:
         lstrip_blocks=True,
     )
     environment.filters["place"] = _place
-    return environment.get_template("report.html").render(_context(record))
+    return environment
 
 
-def _context(record: Record) -> dict[str, Any]:
-    style, script = _joined(_STYLES), _joined(_SCRIPTS)
+def _page(environment: Environment, values: dict[str, Any]) -> dict[str, Markup]:
+    """Return a record's three parts, rendered by our templates, which escape its text."""
     return {
-        "record": record,
-        "title": title(record),
-        "created": timestamp(record.created),
-        "style": Markup(style),  # our own file, not the record's text
-        "script": Markup(script),  # our own file, not the record's text
-        "policy": _policy(style, script),
-        "verdict": judge(record),
-        "warnings": all_warnings(record),
-        "tables": tables(record),
-        "protocol_line": protocol_line(record),
-        "plots": [
-            (name, plot)
-            for name, size, named in (("wide", _WIDE, True), ("narrow", _NARROW, False))
-            if (plot := scatter(record, *size, named=named))
-        ],
-        "frame": frame_bars(record),
-        "latency": histograms(record),
-        "classes": class_table(record),
-        "panels": panels(record),
-        "legend": [(name, class_colour(record, i)) for i, name in enumerate(record.classes)],
-        "sheets": sheets(record),
-        "memory": memory_bars(record),
-        "cold_start": cold_start_bars(record),
-        "protocol": protocol_facts(record),
-        "host": environment_facts(record),
-        "artifacts": artifact_facts(record),
+        part: Markup(environment.get_template(f"{part}.html").render(values))
+        for part in ("header", "body", "footer")
     }
 
 

@@ -23,6 +23,7 @@ class Prediction:
     labels: str
     disagreement: str
     agreement: str
+    share: float | None  # of pixels that agree
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Panel:
     candidates: tuple[Prediction, ...]
 
 
-def panels(record: Record) -> tuple[Panel, ...]:
-    """Return the image panels in record order.
+def panels(record: Record, headline: str = "") -> tuple[Panel, ...]:
+    """Return the image panels, those first where the candidate `headline` agrees least.
 
     Raises:
         InputError: a picture is no data URI.
     """
-    return tuple(
+    found = tuple(
         Panel(
             example.name,
             _checked(example.image, example.name),
@@ -52,6 +53,12 @@ def panels(record: Record) -> tuple[Panel, ...]:
         )
         for example in record.examples
     )
+    return tuple(sorted(found, key=lambda panel: _share(panel, headline)))
+
+
+def _share(panel: Panel, name: str) -> float:
+    shares = [seen.share for seen in panel.candidates if seen.name == name]
+    return next((share for share in shares if share is not None), 2.0)  # unknown: last
 
 
 def _predictions(record: Record, example: Example) -> Iterator[Prediction]:
@@ -65,6 +72,7 @@ def _predictions(record: Record, example: Example) -> Iterator[Prediction]:
             _checked(example.labels[item.name], example.name),
             _checked(example.disagreement.get(item.name, ""), example.name),
             agreement(share) if share is not None else "",
+            share,
         )
 
 

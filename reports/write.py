@@ -1,4 +1,4 @@
-"""One record, written in every form that was asked for."""
+"""Records, written in every form that was asked for."""
 
 from __future__ import annotations
 
@@ -30,20 +30,28 @@ def write_record(
     return tuple(path for path in (json_path, html, markdown) if path is not None)
 
 
-def write_report(records: Sequence[Path], output: Path) -> Path:
-    """Render the record in a JSON file again, as HTML or Markdown by the suffix of `output`.
+def write_report(
+    records: Sequence[Path], output: Path, *, max_miou_drop: float | None = None
+) -> Path:
+    """Render the records in JSON files again, as HTML or Markdown by the suffix of `output`.
+
+    `max_miou_drop`, a fraction of 1, is the budget drawn into the HTML file's plots.
 
     Raises:
-        InputError: another suffix, no record, or several (different runs never merge).
+        InputError: another suffix, no record, or several for Markdown.
     """
     if output.suffix not in (".html", ".md"):
         raise InputError(f"Expected an output ending in .html or .md, but got {output}.")
-    if len(records) != 1:
+    if output.suffix == ".md" and len(records) != 1:
         raise InputError(
-            f"Expected one record, but got {len(records)}: records of different runs do not "
-            "merge; measure the candidates in one run, or make one report per record."
+            f"Expected one record for Markdown, but got {len(records)}: several stand side by "
+            "side in .html only."
         )
-    record = load_record(records[0])
-    kind = "html" if output.suffix == ".html" else "markdown"
-    write_record(record, **{kind: output})
+    loaded = [load_record(path) for path in records]
+    if output.suffix == ".md":
+        write_record(loaded[0], markdown=output)
+        return output
+    from .html import render_records
+
+    write_text(output, render_records(loaded, max_miou_drop=max_miou_drop))
     return output

@@ -192,4 +192,4 @@ def test_report_outputs_and_records(tmp_path: Path) -> None:
     (tmp_path / "no.json").write_text("{}", encoding="utf-8")
     assert "no.json" in refuse("report -o r.html", tmp_path / "no.json")
     assert ".html or .md" in refuse("report -o r.pdf", tmp_path / "no.json")
-    assert "do not merge" in refuse("report -o r.html", tmp_path / "no.json", tmp_path / "no.json")
+    assert "one record" in refuse("report -o r.md", tmp_path / "no.json", tmp_path / "no.json")

@@ -28,7 +28,7 @@ def terminal(record: Record, width: int = 100) -> str:
 
 def html_rows(page: str) -> list[list[str]]:
     """Return the texts of the cells of the table of measurements, row by row."""
-    table = page.partition('<table class="measurements">')[2].partition("</table>")[0]
+    table = page.partition('<table class="measurements sortable">')[2].partition("</table>")[0]
     body = table.partition("<tbody>")[2]
     return [
         [_text(cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL)]
@@ -139,7 +139,7 @@ def test_warnings_protocol_and_environment_are_everywhere(
 def test_per_class_numbers_agree(make_record: Callable[..., Record]) -> None:
     record = make_record()
     page, text = render_html(record), render_markdown(record)
-    table = page.partition('<table class="classes">')[2].partition("</table>")[0]
+    table = page.partition('<table class="classes sortable">')[2].partition("</table>")[0]
     for index, name in enumerate(record.classes):
         (line,) = [row for row in text.splitlines() if row.startswith(f"| {name} |")]
         row = next(r for r in table.split("</tr>") if f"{name}</th>" in r)

@@ -7,6 +7,7 @@ import click
 # Absolute, because `python cli.py` runs this file as a script without a package.
 from segship import __version__
 from segship.commands.build import build
+from segship.commands.compare import compare
 from segship.commands.debug import debug_command
 from segship.commands.doctor import doctor
 from segship.commands.export import export
@@ -28,6 +29,7 @@ VERBS = (
     predict,
     debug_command,
     report,
+    compare,
     run,
     doctor,
 )

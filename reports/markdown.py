@@ -38,7 +38,7 @@ def render_markdown(record: Record) -> str:
     if table:
         blocks += ["## Accuracy per class", *_classes(record, table)]
     for sheet in sheets(record):
-        blocks += [f"## {escape(sheet.title)}", *_sheet(sheet)]
+        blocks += [f"## {escape(sheet.title)}", *sheet_blocks(sheet)]
     blocks += ["## Protocol", _facts(protocol_facts(record))]
     blocks += ["## Environment", _facts(environment_facts(record))]
     blocks += ["## Lineage", *_lineage(record)]
@@ -100,10 +100,11 @@ def _classes(record: Record, table: ClassTable) -> Iterator[str]:
     yield f"<details>\n<summary>{summary}</summary>\n\n{_table(heads, rows)}\n\n</details>"
 
 
-def _sheet(sheet: Sheet) -> Iterator[str]:
+def sheet_blocks(sheet: Sheet) -> Iterator[str]:
+    """Yield the blocks of a further table, without its title."""
     yield escape(sheet.sentence)
     heads = [
-        (f"{heading} {unit}".strip(), index > 0)
+        (f"{heading} {unit}".strip(), index >= sheet.words)
         for index, (heading, unit) in enumerate(sheet.heads)
     ]
     yield _table(heads, [[escape(cell.text) for cell in row] for row in sheet.rows])

@@ -107,7 +107,7 @@ def _see(subjects: Sequence[Subject], item: Prepared, labels: Map, depth: Map | 
 
 
 class _Scores:
-    """Everything that accumulates over the images; its size does not depend on their number."""
+    """Everything that accumulates over the images: per image a few counts, no pixel."""
 
     def __init__(
         self, subjects: Sequence[Subject], dataset: Dataset, palette: Palette, rule: AccuracyRule

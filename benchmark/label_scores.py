@@ -24,6 +24,7 @@ from .confusion import (
     pixel_accuracy,
 )
 from .examples import ExampleKeeper
+from .image_counts import pack_counts
 from .levels import Level, LevelMean
 from .record import Accuracy, Example
 
@@ -31,7 +32,7 @@ Labels = NDArray[Any]
 
 
 class LabelScores:
-    """Scores of M models on K classes; its size does not depend on the number of images.
+    """Scores of M models on K classes; per image it keeps 12·M·K bytes of counts, nothing else.
 
     `excluded` are the numbers of classes left out of every mean.
     """
@@ -60,6 +61,8 @@ class LabelScores:
             len(names), classes, replicates=replicates, seed=seed, keep=self.keep
         )
         self.keeper = keeper
+        self.counts: list[NDArray[np.uint32]] = []  # (M,K,3) per image
+        self.same: list[list[int]] = [[] for _ in names[1:]]
 
     @property
     def scored(self) -> bool:
@@ -76,10 +79,14 @@ class LabelScores:
         """
         pairs = zip(self.confusions, predictions, strict=True)
         counts = np.stack([confusion.update(truth, labels, name) for confusion, labels in pairs])
+        before = [agreement.same for agreement in self.agreements]
         shares = [
             agreement.update(truth, predictions[0], prediction)
             for agreement, prediction in zip(self.agreements, predictions[1:], strict=True)
         ]
+        self.counts.append(counts.astype(np.uint32))
+        for known, agreement, earlier in zip(self.same, self.agreements, before, strict=True):
+            known.append(agreement.same - earlier)
         for confusion, means in zip(self.confusions, self.levels, strict=True):
             for mean in means:
                 mean.add(confusion.table)
@@ -131,6 +138,9 @@ class LabelScores:
             mean_accuracy=mean_over(class_accuracy(counts), self.keep),
             f1=_values(f1(counts)),
             mean_f1=mean_over(f1(counts), self.keep),
+            counts=pack_counts(
+                [item[index] for item in self.counts], self.same[index - 1] if index else None
+            ),
         )
 
     def _compared(self, index: int, base: Accuracy) -> Accuracy:
@@ -146,7 +156,8 @@ class LabelScores:
 
 def without_comparison(item: Accuracy) -> Accuracy:
     """Return an accuracy as it is where the baseline predicts no labels."""
-    return replace(item, drop=None, pixel_agreement=None, iou_drop=())
+    counts = item.counts and replace(item.counts, same="")
+    return replace(item, drop=None, pixel_agreement=None, iou_drop=(), counts=counts)
 
 
 def _values(scores: NDArray[np.float64]) -> tuple[float | None, ...]:

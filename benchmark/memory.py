@@ -37,6 +37,7 @@ def measure_fresh(candidate: Candidate, *, starts: int = 3) -> tuple[ColdStart, 
             file_mib=memories[0].file_mib,
             device_mib=_median_known([memory.device_mib for memory in memories]),
             device_parts_mib=memories[0].device_parts_mib,
+            peaks_mib=tuple(memory.peak_mib for memory in memories),
         ),
     )
 

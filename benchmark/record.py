@@ -15,6 +15,8 @@ from typing import Any
 from ..common.errors import InputError
 from ..common.files import existing_path, write_text
 from ..runtimes.gpu_facts import Gpu
+from .image_counts import ImageCounts
+from .integrity import OtherSchemaError, digest_of, refuse_edited
 from .price import LedgerStep, Search, Sensitivity
 from .times import DeviceTimes as DeviceTimes  # part of a record: read from here
 from .times import Samples as Samples
@@ -61,7 +63,7 @@ class Frame:
     """One camera frame, file in to label map at the image's size out, split in four parts."""
 
     image: str
-    postprocess: str  # "sparse", "dense-torch", "in-graph"
+    postprocess: str  # "sparse", "dense-torch", "gpu", "in-graph"
     decode: Samples
     preprocess: Samples
     inference: Samples
@@ -102,6 +104,7 @@ class Accuracy:
     mean_accuracy: float | None = None
     f1: tuple[float | None, ...] = ()
     mean_f1: float | None = None
+    counts: ImageCounts | None = None  # per image; None in records of before
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class Memory:
     file_mib: float
     device_mib: float | None = None
     device_parts_mib: dict[str, float] = field(default_factory=dict)
+    peaks_mib: tuple[float, ...] = ()  # of every fresh process; peak_mib is their median
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,7 @@ class Record:
     search: Search | None = None
     ledger: tuple[LedgerStep, ...] = ()
     schema_version: int = field(default=SCHEMA_VERSION)
+    digest: str = field(default="", compare=False)  # set by `save_record`; "" in records of before
 
     def measurement(self, name: str) -> Measurement:
         """Return the measurement called `name`."""
@@ -219,12 +224,18 @@ class Record:
 
 
 def save_record(record: Record, path: Path) -> None:
-    """Write `record` as JSON, whole or not at all."""
-    write_text(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
+    """Write `record` as JSON with the digest of its content, whole or not at all."""
+    values = json.loads(json.dumps(asdict(record), allow_nan=False))
+    values["digest"] = digest_of(values)
+    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
 def load_record(path: Path) -> Record:
-    """Read a record; refuse other schema versions and files that are no record."""
+    """Read a record; refuse other schemas, files that are no record, and edited ones.
+
+    Raises:
+        InputError: as said; OtherSchemaError for another version.
+    """
     text = existing_path(path, "a record").read_text(encoding="utf-8", errors="replace")
     try:
         values = json.loads(text)
@@ -232,9 +243,10 @@ def load_record(path: Path) -> Record:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"Expected a segship record in JSON, but {path} is none.") from error
     if version != SCHEMA_VERSION:
-        raise InputError(
+        raise OtherSchemaError(
             f"Expected record schema {SCHEMA_VERSION}, but {path} has {version}: measure again."
         )
+    refuse_edited(values, str(path))
     from .record_reader import record_from_json
 
     return record_from_json(values, str(path))

@@ -6,9 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segship.benchmark.environment import read_environment
+from segship.benchmark.image_counts import ImageCounts, pack_counts, unpack_counts, unpack_same
+from segship.benchmark.integrity import digest_of
 from segship.benchmark.record import (
     Accuracy,
     ColdStart,
@@ -48,6 +51,7 @@ def full_record() -> Record:
         mean_accuracy=0.75,
         f1=(0.8, None),
         mean_f1=0.8,
+        counts=pack_counts([np.array([[3, 4, 3], [0, 0, 1]])] * 2, [3, 4]),
     )
     depth = DepthAccuracy(9, 0.1, 0.2, 0.3, 0.4, 0.9, 0.95, 1.0, 1, {"mae": -0.1})
     measurement = Measurement(
@@ -68,7 +72,7 @@ def full_record() -> Record:
         latency=times,
         speedup=1.0,
         frame=Frame("x.png", "sparse", times, times, times, times, times),
-        memory=Memory(100.0, 50.0, 3.5, 40.0, {"engine": 30.0, "buffers": 10.0}),
+        memory=Memory(100.0, 50.0, 3.5, 40.0, {"engine": 30.0, "buffers": 10.0}, (99.0, 100.0)),
         cold_start=ColdStart(1.0, 2.0, 3.0),
         depth=depth,
         warnings=("Latency spreads.",),
@@ -99,9 +103,18 @@ def test_a_record_of_before_depth_and_levels_still_loads(tmp_path: Path) -> None
     path = tmp_path / "r.json"
     save_record(full_record(), path)
     values = json.loads(path.read_text())
+    values.pop("digest")
     (item,) = values["measurements"]
     item.pop("depth")
-    for name in ("excluded", "levels", "class_accuracy", "mean_accuracy", "f1", "mean_f1"):
+    for name in (
+        "excluded",
+        "levels",
+        "class_accuracy",
+        "mean_accuracy",
+        "f1",
+        "mean_f1",
+        "counts",
+    ):
         item["accuracy"].pop(name)
     path.write_text(json.dumps(values))
     found = load_record(path).measurements[0]
@@ -114,10 +127,11 @@ def test_a_record_of_before_gpus_still_loads(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     save_record(full_record(), path)
     values = json.loads(path.read_text())
+    values.pop("digest")
     values["environment"].pop("gpu")
     (item,) = values["measurements"]
     item.pop("device_times")
-    for name in ("device_mib", "device_parts_mib"):
+    for name in ("device_mib", "device_parts_mib", "peaks_mib"):
         item["memory"].pop(name)
     path.write_text(json.dumps(values))
     found = load_record(path)
@@ -152,12 +166,15 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         lambda values: values["measurements"][0]["device_times"].pop("compute"),
         lambda values: values["measurements"][0]["memory"].update(device_mib="much"),
         lambda values: values["environment"]["gpu"].pop("sm"),
+        lambda values: values["measurements"][0]["accuracy"]["counts"].pop("images"),
+        lambda values: values["measurements"][0]["memory"].update(peaks_mib=["x"]),
     ],
 )
 def test_a_damaged_record_is_refused_in_one_line(damage: object, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     save_record(full_record(), path)
     values = json.loads(path.read_text())
+    values.pop("digest")
     damage(values)  # type: ignore[operator]  # a lambda of the parametrisation
     path.write_text(json.dumps(values))
     with pytest.raises(InputError, match=r"r\.json") as caught:
@@ -185,3 +202,48 @@ def test_nan_never_reaches_the_file(tmp_path: Path) -> None:
 def test_unknown_measurement_is_named() -> None:
     with pytest.raises(InputError, match="plain · onnxruntime fp32, but got 'x'"):
         full_record().measurement("x")
+
+
+EDITS = [
+    lambda values: values["measurements"][0]["accuracy"].update(miou=0.6),
+    lambda values: values["measurements"][0]["latency"]["samples_ms"].append(0.1),
+    lambda values: values["measurements"][0].update(name="another"),
+    lambda values: values.update(title="mine"),
+    lambda values: values.update(digest="0" * 64),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_record_is_refused(edit: object, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    values = json.loads(path.read_text())
+    edit(values)  # type: ignore[operator]  # a lambda of the parametrisation
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"r\.json was changed since") as caught:
+        load_record(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_layout_of_the_same_values_is_no_edit(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(reversed(values.items())), indent=4))
+    assert load_record(path) == full_record()
+    assert load_record(path).digest == values["digest"] == digest_of(values)
+
+
+def test_a_truncated_record_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match="segship record in JSON"):
+        load_record(path)
+
+
+@pytest.mark.parametrize("text", ["", "?", "QUJD", "eJwDAAAAAAE="])
+def test_damaged_counts_are_refused(text: str) -> None:
+    for read in (unpack_counts, unpack_same):
+        with pytest.raises(InputError, match="damaged"):
+            read(ImageCounts(2, 3, text, text))

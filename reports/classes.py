@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..benchmark.class_intervals import Interval, class_intervals
 from ..benchmark.record import Accuracy, Measurement, Record
-from .format import percent, points
+from .format import interval, percent, points
 
 _MANY = 40  # with more classes a report leads with those that lost most
 _LEADING = 15
@@ -21,6 +22,7 @@ class ClassCell:
     length: float
     lost: bool
     worst: bool
+    interval: str = ""  # of the drop, "" where the record has no counts per image
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class ClassTable:
     rows: tuple[ClassRow, ...]
     leading: tuple[ClassRow, ...]
 
+    @property
+    def intervals(self) -> bool:
+        """Say whether any drop has an interval."""
+        return any(cell.interval for row in self.rows for cell in row.cells)
+
 
 def class_name(record: Record, index: int) -> str:
     """Return the name of class `index`, or its number where the record has none."""
@@ -66,15 +73,25 @@ def class_colour(record: Record, index: int) -> str:
     return "#{:02x}{:02x}{:02x}".format(*record.palette[index])
 
 
-def class_table(record: Record) -> ClassTable | None:
-    """Lay out the per-class results, or return None where the baseline's accuracy is missing."""
+def class_table(record: Record, *, intervals: bool = False) -> ClassTable | None:
+    """Lay out the per-class results, or return None where the baseline's accuracy is missing.
+
+    `intervals` adds those of the drops, resampled from the counts per image.
+
+    Raises:
+        InputError: those counts are damaged.
+    """
     keyed = list(enumerate(record.measurements, 1))
     base = next((pair for pair in keyed if pair[1].name == record.baseline), None)
     if base is None or base[1].accuracy is None:
         return None
     others = [(key, item) for key, item in keyed if item.name != record.baseline and item.accuracy]
     scores = [item.accuracy for _, item in others if item.accuracy]
-    rows = tuple(_rows(record, base[1].accuracy, scores))
+    found = [
+        class_intervals(base[1].accuracy, score, seed=record.protocol.seed) if intervals else ()
+        for score in scores
+    ]
+    rows = tuple(_rows(record, base[1].accuracy, scores, found))
     return ClassTable(
         baseline=(base[0], base[1].name),
         candidates=tuple((key, item.name) for key, item in others),
@@ -91,13 +108,18 @@ def worst_class(record: Record, item: Measurement) -> str:
     return f"{class_name(record, index)} {points(item.accuracy.iou_drop[index])}"
 
 
-def _rows(record: Record, base: Accuracy, scores: Sequence[Accuracy]) -> Iterator[ClassRow]:
+def _rows(
+    record: Record,
+    base: Accuracy,
+    scores: Sequence[Accuracy],
+    found: Sequence[Sequence[Interval | None]],
+) -> Iterator[ClassRow]:
     largest = max((abs(d) for s in scores for d in s.iou_drop if d is not None), default=0.0)
     worst = [_worst(score) for score in scores]
     for index, iou in enumerate(base.iou):
         cells = (
-            _cell(score, index, largest, worst=index == at)
-            for score, at in zip(scores, worst, strict=True)
+            _cell(score, index, largest, _interval(known, index), worst=index == at)
+            for score, at, known in zip(scores, worst, found, strict=True)
         )
         yield ClassRow(
             index,
@@ -110,13 +132,18 @@ def _rows(record: Record, base: Accuracy, scores: Sequence[Accuracy]) -> Iterato
         )
 
 
-def _cell(score: Accuracy, index: int, largest: float, *, worst: bool) -> ClassCell:
+def _interval(known: Sequence[Interval | None], index: int) -> str:
+    ends = known[index] if index < len(known) else None
+    return interval(*ends) if ends else ""
+
+
+def _cell(score: Accuracy, index: int, largest: float, ends: str, *, worst: bool) -> ClassCell:
     iou = score.iou[index] if index < len(score.iou) else None
     drop = _drop(score, index)
     length = 100 * abs(drop) / largest if drop is not None and largest > 0 else 0.0
     visible = points(drop) not in (points(None), points(0.0))
     lost = drop is not None and drop > 0
-    return ClassCell(percent(iou), points(drop), length if visible else 0.0, lost, worst)
+    return ClassCell(percent(iou), points(drop), length if visible else 0.0, lost, worst, ends)
 
 
 def _drop(score: Accuracy, index: int) -> float | None:

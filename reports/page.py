@@ -51,7 +51,7 @@ def context(record: Record, prefix: str = "", max_miou_drop: float | None = None
         "trials": _trials(record),
         "frame": frame_bars(record),
         "latency": histograms(record),
-        "classes": class_table(record),
+        "classes": class_table(record, intervals=True),
         "panels": panels(record, headline),
         "legend": [(name, class_colour(record, i)) for i, name in enumerate(record.classes)],
         "sheets": sheets(record),

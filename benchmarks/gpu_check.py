@@ -37,7 +37,7 @@ from segship.common.files import write_text
 RESULTS = Path(__file__).resolve().parent / "results"
 DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo" / "checkpoint"
 SIZES = ((512, 512), (512, 1024), (1024, 1024))
-TORCH = (("torch-cuda", "fp32"), ("torch-cuda", "fp16"), ("torch-compile", "fp16"),
+TORCH = (("torch-cuda", "fp32"), ("torch-cuda", "fp16"), ("torch-cuda-compile", "fp16"),
          ("torch-cuda-graph", "fp16"))  # fmt: skip  # a table
 REHEARSAL_TORCH = (("torch", "fp32"),)
 

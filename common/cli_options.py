@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ..runtimes.catalog import PRECISIONS, RUNTIMES
+from .cli_scores import SCORES
 from .errors import SegshipError
 from .sizes import parse_size
 
@@ -57,14 +59,14 @@ COUNTS = ListType(COUNT, "N,…")
 _RUNTIME = (
     click.option(
         "--runtime",
-        type=click.Choice(("auto", "torch", "onnxruntime", "openvino")),
+        type=click.Choice(("auto", *RUNTIMES)),
         default="auto",
         show_default=True,
         help="What executes an artifact that names no runtime.",
     ),
     click.option(
         "--precision",
-        type=click.Choice(("auto", "fp32", "bf16")),
+        type=click.Choice(("auto", *PRECISIONS)),
         default="auto",
         show_default=True,
         help="What the runtime computes in.",
@@ -161,6 +163,7 @@ _MEASURE = (
     ),
     click.option("--limit", type=COUNT, metavar="N", help="Only the first N images."),
     *_SCORING,
+    *SCORES,
     click.option("--json", "json_path", type=FILE, help="Write the record."),
     click.option("--html", type=FILE, help="Write the report as one offline HTML file."),
     click.option("--markdown", type=FILE, help="Write the tables as Markdown."),

@@ -15,6 +15,7 @@ from ..data.contract import Contract
 
 CONTRACT_KEY = "segship.contract"
 LINEAGE_KEY = "segship.lineage"
+HALF_QDQ = "FP16 around INT8, Q/DQ in FP16"  # a pass note that runtimes look for
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError, MissingDependencyError
-from .artifact import Artifact
+from .artifact import HALF_QDQ, Artifact, Lineage
 from .onnx_file import read_onnx_file
 from .per_shape import PerShape, Shape
 from .session import Array, Session, TensorInfo, describe_heads
@@ -21,6 +21,7 @@ class OnnxRuntimeSession(Session):
     def __init__(self, artifact: Artifact, precision: str, threads: int) -> None:
         """Open `artifact` with `threads` threads inside an operator; `precision` is "fp32"."""
         self.precision, self.threads, self.contract = precision, threads, artifact.contract
+        self.notes = half_notes(artifact.lineage)
         file = read_onnx_file(artifact.path)
         (self.input,) = file.inputs
         self.outputs, self._names = describe_heads(file.outputs, self.contract.heads)
@@ -39,6 +40,16 @@ class OnnxRuntimeSession(Session):
     def close(self) -> None:
         """Free the sessions and their threads."""
         del self._graphs
+
+
+def half_notes(lineage: Lineage) -> tuple[str, ...]:
+    """Return a warning where Q/DQ are in FP16: https://github.com/microsoft/onnxruntime/issues/22741."""
+    if not any(HALF_QDQ in item.notes for item in lineage.passes):
+        return ()
+    return (
+        "ONNX Runtime's CPU kernels truncate where FP16 is quantized: labels differ from those of "
+        "the target; `segship quantize --eval` judges this file as FP16 hardware rounds.",
+    )
 
 
 def _open(path: Path, threads: int, taken: TensorInfo, shape: Shape | None) -> Any:

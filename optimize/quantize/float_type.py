@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FLOATS = ("auto", "fp32", "fp16")
 HALF_OPSET = 19  # the first whose Q/DQ take FP16
+CAST_QDQ = "FP16 around INT8, Q/DQ in FP32 between casts"
 
 
 def half_around(request: QuantizeRequest, profile: Profile, opset: int) -> bool:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ...calibration.cache import cache_key, cached_ranges
 from ...calibration.collect import collect_ranges
 from ...calibration.ranges import Ranges
-from ...runtimes.artifact import PassNote
+from ...runtimes.artifact import HALF_QDQ, PassNote
 from .edges import quantized_tensors
 from .explain import NodeRow, explain
 from .float_graph import FloatGraph
-from .float_type import float_notes, half_around
+from .float_type import CAST_QDQ, HALF_OPSET, float_notes, half_around
 from .fp16_int8 import fp16_around, opset_of
 from .fp16_types import activations
 from .improve import improve
@@ -69,7 +69,7 @@ def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) ->
     if half:
         around = fp16_around(model, floats.model, ranges, plan)
         model, rows = around.model, replace(plan, choices=around.choices)
-        extra = (*extra, "FP16 around INT8", *around.notes)
+        extra = (*extra, HALF_QDQ if opset >= HALF_OPSET else CAST_QDQ, *around.notes)
     done = PassNote(request.precision, len(plan.nodes), (*notes, *extra))
     table = improved.rows(explain(floats.model, rows, ranges))
     extra = (*improved.notes, *extra)

@@ -35,6 +35,8 @@ QUICK: dict[str, Any] = {
     "scaling": False,
     "profile": "tensorrt10",
 }
+from segship.runtimes.artifact import HALF_QDQ
+from segship.runtimes.open import open_session
 
 
 def asked(profile: str, opset: int, **options: Any) -> bool:
@@ -97,10 +99,19 @@ def test_the_file_is_half_precision_at_the_profiles_opset(report: QuantizeReport
     model = onnx.load(report.artifact.path)
     assert opset_of(model) == 19 and has_half(model)
     assert len(kinds(model, "Cast")) == 1
-    assert "FP16 around INT8" in report.notes
+    assert HALF_QDQ in report.notes
     passes = [note.name for note in report.artifact.lineage.passes]
     assert passes[1:4] == ["equalize-weights", "smooth-scaling", "fit-fp16"]
     assert passes[-1] == "int8"
+
+
+def test_a_runtime_that_quantizes_fp16_wrongly_says_so(
+    report: QuantizeReport, tiny_onnx: Path
+) -> None:
+    with open_session(report.artifact, runtime="onnxruntime") as session:
+        assert any("truncate" in note for note in session.notes)
+    with open_session(tiny_onnx, runtime="onnxruntime") as session:
+        assert not session.notes
 
 
 def test_every_row_says_int8_or_fp16_and_its_range(report: QuantizeReport) -> None:

@@ -11,6 +11,7 @@ from segship.commands.compare import compare
 from segship.commands.debug import debug_command
 from segship.commands.doctor import doctor
 from segship.commands.export import export
+from segship.commands.gate import gate
 from segship.commands.inspect import inspect
 from segship.commands.measure import benchmark, evaluate
 from segship.commands.predict import predict
@@ -30,6 +31,7 @@ VERBS = (
     debug_command,
     report,
     compare,
+    gate,
     run,
     doctor,
 )

@@ -64,9 +64,13 @@ class PairedBootstrap:
 
     def differences(self, model: int) -> NDArray[np.float64]:
         """Return baseline mIoU − model mIoU of every replicate, float64 (R,)."""
-        self._flush()
-        totals = self._totals.reshape(self._shape)
+        totals = self.totals()
         return np.asarray(miou(totals[:, 0], self.keep) - miou(totals[:, model], self.keep))
+
+    def totals(self) -> NDArray[np.float64]:
+        """Return the weighted counts of every replicate, float64 (R,M,K,3)."""
+        self._flush()
+        return self._totals.reshape(self._shape)
 
     @staticmethod
     def interval(differences: NDArray[np.float64], confidence: float) -> tuple[float, float] | None:

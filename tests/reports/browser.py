@@ -62,6 +62,38 @@ class Browser:
         """Run the body of a function in the page and return its value."""
         return self._send("/execute/sync", {"script": script, "args": []})
 
+    def press(self, key: str, code: int) -> None:
+        """Press and release a key in the element that has the focus; `code` is Windows' for it."""
+        text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
+        values = {"key": key, "windowsVirtualKeyCode": code}
+        self._devtools("Input.dispatchKeyEvent", {"type": "keyDown", **values, **text})
+        self._devtools("Input.dispatchKeyEvent", {"type": "keyUp", **values})
+
+    def click(self, selector: str, *, drag_px: int = 0) -> None:
+        """Press the mouse in the middle of the first `selector`, move it right, let it go."""
+        x, y = self.place(selector)
+        for kind, at in (("Pressed", x), ("Moved", x + drag_px), ("Released", x + drag_px)):
+            point = {"type": f"mouse{kind}", "x": at, "y": y, "button": "left", "buttons": 1}
+            self._devtools("Input.dispatchMouseEvent", {**point, "clickCount": 1})
+
+    def hover(self, selector: str) -> None:
+        """Move the mouse over the first `selector`."""
+        x, y = self.place(selector)
+        self._devtools("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y})
+
+    def place(self, selector: str) -> tuple[float, float]:
+        """Scroll the first `selector` into view and return its middle in CSS pixels."""
+        x, y = self.run(
+            f"const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
+            "return [b.left + b.width / 2, b.top + b.height / 2]"
+        )
+        return float(x), float(y)
+
+    def media(self, kind: str) -> None:
+        """Show the page as on `kind`: "print" or "screen"."""
+        self._devtools("Emulation.setEmulatedMedia", {"media": kind})
+
     def logs(self, kind: str) -> list[dict[str, Any]]:
         """Return and clear the log entries of `kind`."""
         entries: list[dict[str, Any]] = self._send("/se/log", {"type": kind})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from segship.benchmark.record import (
     Record,
     Samples,
 )
+from segship.tests.reports.browser import Browser, open_browser
 
 CAMVID = (
     "sky building pole road pavement tree sign fence car pedestrian bicyclist"
@@ -220,3 +222,26 @@ PROTOCOL = Protocol(
 def make_record() -> Callable[..., Record]:
     """Return the builder; `replace` its result for the odd cases."""
     return build_record
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Return one Chromium for all tests that need it."""
+    with open_browser(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@pytest.fixture
+def full_report(make_record: Callable[..., Record], tmp_path: Path) -> Path:
+    """Return the report of a record that fills every section."""
+    from segship.tests.reports.full import write_full
+
+    return write_full(make_record, tmp_path / "full.html")
+
+
+@pytest.fixture
+def two_records(make_record: Callable[..., Record], tmp_path: Path) -> Path:
+    """Return the report of that record and one of another host."""
+    from segship.tests.reports.full import write_two
+
+    return write_two(make_record, tmp_path / "two.html")

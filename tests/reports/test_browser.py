@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,23 +10,10 @@ import pytest
 
 from segship.benchmark.record import Record
 from segship.reports.html import write_html
-from segship.tests.reports.browser import (
-    CONTRAST,
-    WIDTHS_PX,
-    Browser,
-    needs_chromium,
-    open_browser,
-    requested,
-)
+from segship.tests.reports.browser import CONTRAST, WIDTHS_PX, Browser, needs_chromium, requested
 from segship.tests.reports.test_definitions_shown import with_depth, with_further
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with open_browser(tmp_path_factory.mktemp("chromium")) as started:
-        yield started
 
 
 @pytest.fixture

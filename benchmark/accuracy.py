@@ -192,5 +192,6 @@ def _label_scores(
         seed=rule.seed,
         levels=rule.scoring.levels,
         excluded=rule.scoring.excluded(names, first.num_classes),
+        boundary=rule.scoring.boundary,
         keeper=ExampleKeeper(rule.examples, palette, dataset.ignore_index),
     )

@@ -14,6 +14,7 @@ from .accuracy import AccuracyRule, measure_accuracy
 from .assemble import Setup, base_record, with_accuracy
 from .candidate import Candidate, unique_names, with_defaults
 from .checks import refuse_unaveraged
+from .corrupted import with_corruptions
 from .environment import read_environment
 from .opened import contract_at, static_batch
 from .protocol import label_space, stride_px
@@ -66,9 +67,12 @@ def evaluate(
             subjects, dataset, palette=space.palette, rule=rule, progress=progress
         )
         notes = tuple(subject.session.notes for subject in subjects)
-    used = tuple(_used(item, subject) for item, subject in zip(chosen, subjects, strict=True))
-    setup = Setup(used, contracts, space, read_environment(), data, dataset, notes)
-    return with_accuracy(base_record(setup, seed), contracts[0], result, rule)
+        used = tuple(_used(item, subject) for item, subject in zip(chosen, subjects, strict=True))
+        setup = Setup(used, contracts, space, read_environment(), data, dataset, notes)
+        record = with_accuracy(base_record(setup, seed), contracts[0], result, rule)
+        return with_corruptions(
+            record, subjects, dataset, palette=space.palette, rule=rule, progress=progress
+        )
 
 
 def open_subjects(

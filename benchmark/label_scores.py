@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..common.errors import CheckFailedError
 from .bootstrap import PairedBootstrap
+from .boundary import RULE, BoundaryScores, Tolerance
 from .confusion import (
     Agreement,
     Confusion,
@@ -27,6 +28,7 @@ from .examples import ExampleKeeper
 from .image_counts import pack_counts
 from .levels import Level, LevelMean
 from .record import Accuracy, Example
+from .robustness import Boundary
 
 Labels = NDArray[Any]
 
@@ -47,6 +49,7 @@ class LabelScores:
         seed: int,
         levels: Sequence[Level] = (),
         excluded: Sequence[int] = (),
+        boundary: Tolerance | None = None,
         keeper: ExampleKeeper,
     ) -> None:
         """Start empty; the first name is the baseline."""
@@ -60,6 +63,9 @@ class LabelScores:
         self.bootstrap = PairedBootstrap(
             len(names), classes, replicates=replicates, seed=seed, keep=self.keep
         )
+        self.boundaries = [
+            BoundaryScores(classes, ignore_index, boundary) for _ in names if boundary
+        ]
         self.keeper = keeper
         self.counts: list[NDArray[np.uint32]] = []  # (M,K,3) per image
         self.same: list[list[int]] = [[] for _ in names[1:]]
@@ -90,6 +96,8 @@ class LabelScores:
         for confusion, means in zip(self.confusions, self.levels, strict=True):
             for mean in means:
                 mean.add(confusion.table)
+        for outline, labels in zip(self.boundaries, predictions, strict=False):  # () unless asked
+            outline.update(truth, labels)
         if len(predictions) > 1:
             self.bootstrap.add(self.images, counts)
         self.keeper.offer(
@@ -141,7 +149,16 @@ class LabelScores:
             counts=pack_counts(
                 [item[index] for item in self.counts], self.same[index - 1] if index else None
             ),
+            boundary=self._boundary(index),
         )
+
+    def _boundary(self, index: int) -> Boundary | None:
+        if not self.boundaries:
+            return None
+        scores = self.boundaries[index]
+        per_class = scores.result()
+        mean = mean_over(np.array(per_class, np.float64), self.keep)
+        return Boundary(scores.tolerance.words, mean, per_class, RULE)
 
     def _compared(self, index: int, base: Accuracy) -> Accuracy:
         plain = self._plain(index)

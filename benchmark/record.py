@@ -18,6 +18,7 @@ from ..runtimes.gpu_facts import Gpu
 from .image_counts import ImageCounts
 from .integrity import OtherSchemaError, digest_of, refuse_edited
 from .price import LedgerStep, Search, Sensitivity
+from .robustness import Boundary, Corrupted
 from .times import DeviceTimes as DeviceTimes  # part of a record: read from here
 from .times import Samples as Samples
 
@@ -105,6 +106,7 @@ class Accuracy:
     f1: tuple[float | None, ...] = ()
     mean_f1: float | None = None
     counts: ImageCounts | None = None  # per image; None in records of before
+    boundary: Boundary | None = None  # where it was asked for
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class Measurement:
     depth: DepthAccuracy | None = None
     warnings: tuple[str, ...] = ()
     device_times: DeviceTimes | None = None
+    corruptions: tuple[Corrupted, ...] = ()  # accuracy on damaged images
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from .accuracy import AccuracyRule, measure_accuracy
 from .assemble import Setup, base_record, with_accuracy, with_fresh, with_times
 from .candidate import Candidate, resolve_baseline, unique_names, with_defaults
 from .checks import refuse_missing_truth, refuse_unaveraged, refuse_unknown_classes
+from .corrupted import with_corruptions
 from .environment import read_environment
 from .evaluate import evaluate, open_subjects
 from .latency import Latency, LatencyRule, measure_frames, measure_latency
@@ -116,7 +117,8 @@ def _refuse_scoring(scoring: Scoring) -> None:
     if scoring != WHOLE_IMAGE:
         raise InputError(
             "Expected a data set for a protocol of accuracy, but only the latency is measured: "
-            "add --data, or leave out --protocol, --flip, --at, --level and --exclude."
+            "add --data, or leave out --protocol, --flip, --at, --level, --exclude, --boundary "
+            "and --corruptions."
         )
 
 
@@ -183,7 +185,15 @@ def _score(
         result = measure_accuracy(
             subjects, dataset, palette=setup.space.palette, rule=rule, progress=progress
         )
-    scored = with_accuracy(record, subjects[0].contract, result, rule)
+        scored = with_accuracy(record, subjects[0].contract, result, rule)
+        scored = with_corruptions(
+            scored,
+            subjects,
+            dataset,
+            palette=setup.space.palette,
+            rule=rule,
+            progress=progress,
+        )
     if not (rule.scoring.sliding or rule.scoring.flip):
         return scored
     return replace(scored, warnings=(*scored.warnings, _SEVERAL_RUNS))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..common.errors import InputError
+from ..data.corruption import Corruption, parse_corruptions
+from .boundary import Tolerance, parse_tolerance
 from .levels import Level, parse_level
 
 PROTOCOLS = ("whole", "slide")
@@ -20,7 +22,8 @@ class Scoring:
     (None: the contract's size) every `stride_px` (None: 3/4 of the crop) of the image at its own
     size. `at`: score at the size of the "label" file, or of the model's "input" (labels resized
     to the nearest). `levels`: means printed beside the one over the data set. `exclude`: names or
-    numbers of classes left out of every mean. `flip`: average with the mirrored image.
+    numbers of classes left out of every mean. `flip`: average with the mirrored image. `boundary`:
+    score outlines too. `corruptions`: score damaged images too, a pass over the data each.
     """
 
     protocol: str = "whole"
@@ -30,6 +33,8 @@ class Scoring:
     levels: tuple[Level, ...] = ()
     exclude: tuple[str, ...] = ()
     flip: bool = False
+    boundary: Tolerance | None = None
+    corruptions: tuple[Corruption, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
@@ -79,11 +84,15 @@ def read_scoring(
     level: Sequence[str] = (),
     exclude: Sequence[str] = (),
     flip: bool = False,
+    boundary: str | None = None,
+    corruptions: str | None = None,
 ) -> Scoring:
     """Return the scoring the command line's options say; `level` are texts such as "batch:8"."""
     asked = (parse_level(text) for text in level if text != "dataset")
     levels = tuple(dict.fromkeys(asked))
-    return Scoring(protocol, crop, stride, at, levels, tuple(exclude), flip)
+    tolerance = None if boundary is None else parse_tolerance(boundary)
+    damage = () if corruptions is None else parse_corruptions(corruptions)
+    return Scoring(protocol, crop, stride, at, levels, tuple(exclude), flip, tolerance, damage)
 
 
 def _class_number(text: str, classes: Sequence[str], count: int) -> int:

@@ -41,14 +41,18 @@ def take_scoring(options: dict[str, Any]) -> Scoring:
     """Take the protocol's options out of the options."""
     from ..benchmark.scoring import read_scoring
 
-    names = ("protocol", "crop", "stride", "flip", "at", "level", "exclude")
+    names = "protocol crop stride flip at level exclude boundary corruptions".split()
     given = {name: options.pop(name) for name in names}
     return read_scoring(**{name: value for name, value in given.items() if value is not None})
 
 
 def take_outputs(options: dict[str, Any]) -> dict[str, Path | None]:
     """Take the output paths out of the options, each known to be writable."""
-    outputs = {name: options.pop(name) for name in ("json_path", "html", "markdown")}
+    from ..reports.confusion_file import check_confusion_path
+
+    names = ("json_path", "html", "markdown", "confusion")
+    outputs = {name: options.pop(name) for name in names}
+    check_confusion_path(outputs["confusion"])
     check_writable(*outputs.values())
     return outputs
 

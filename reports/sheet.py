@@ -32,9 +32,10 @@ class Sheet:
 def sheets(record: Record) -> tuple[Sheet, ...]:
     """Return the further tables `record` has values for, in reading order."""
     from .ledger_table import ledger_sheet
+    from .robustness_table import boundary_sheet, corruption_sheet
     from .sensitivity_table import part_sheet, trial_sheet
 
-    found = []
+    found = [item for item in (boundary_sheet(record), corruption_sheet(record)) if item]
     if record.ledger:
         found.append(ledger_sheet(record.ledger))
     if record.search:

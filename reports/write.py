@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..benchmark.record import Record, load_record, save_record
 from ..common.errors import InputError
 from ..common.files import write_text
+
+if TYPE_CHECKING:
+    from ..benchmark.attention import AttentionMaps
 
 
 def write_record(
@@ -16,8 +20,14 @@ def write_record(
     json_path: Path | None = None,
     html: Path | None = None,
     markdown: Path | None = None,
+    confusion: Path | None = None,
 ) -> tuple[Path, ...]:
-    """Write `record` to the paths that are given and return them."""
+    """Write `record` to the paths that are given and return them.
+
+    Raises:
+        InputError: `confusion` is neither .png nor .csv, or nothing was scored.
+    """
+    from .confusion_file import write_confusion
     from .html import render_html
     from .markdown import render_markdown
 
@@ -27,15 +37,22 @@ def write_record(
         write_text(html, render_html(record))
     if markdown is not None:
         write_text(markdown, render_markdown(record))
-    return tuple(path for path in (json_path, html, markdown) if path is not None)
+    if confusion is not None:
+        write_confusion(record, confusion)
+    return tuple(path for path in (json_path, html, markdown, confusion) if path is not None)
 
 
 def write_report(
-    records: Sequence[Path], output: Path, *, max_miou_drop: float | None = None
+    records: Sequence[Path],
+    output: Path,
+    *,
+    max_miou_drop: float | None = None,
+    attention: AttentionMaps | None = None,
 ) -> Path:
     """Render the records in JSON files again, as HTML or Markdown by the suffix of `output`.
 
-    `max_miou_drop`, a fraction of 1, is the budget drawn into the HTML file's plots.
+    `max_miou_drop`, a fraction of 1, is the budget drawn into the HTML file's plots, `attention`
+    a section in it.
 
     Raises:
         InputError: another suffix, no record, or several for Markdown.
@@ -53,5 +70,5 @@ def write_report(
         return output
     from .html import render_records
 
-    write_text(output, render_records(loaded, max_miou_drop=max_miou_drop))
+    write_text(output, render_records(loaded, max_miou_drop=max_miou_drop, attention=attention))
     return output

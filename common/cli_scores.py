@@ -1,0 +1,25 @@
+"""Options for what is scored beside mIoU: outlines, damaged images, who is taken for whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+SCORES = (
+    click.option(
+        "--boundary",
+        metavar="TOLERANCE",
+        help="Boundary F-score, a boundary met within 3 (px) or 0.75% (of the diagonal).",
+    ),
+    click.option(
+        "--corruptions",
+        metavar="LIST",
+        help="Score damaged images too: all, or brightness, contrast, noise, blur, jpeg=10, ….",
+    ),
+    click.option(
+        "--confusion",
+        type=click.Path(path_type=Path),
+        help="Write the confusion matrices as .png or .csv.",
+    ),
+)

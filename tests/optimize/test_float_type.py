@@ -24,6 +24,8 @@ from segship.optimize.quantize.fp16_int8 import opset_of
 from segship.optimize.quantize.profile import profile_names, read_profile
 from segship.optimize.quantize.quantize import QuantizeReport, quantize
 from segship.optimize.quantize.request import QuantizeRequest
+from segship.runtimes.artifact import HALF_QDQ
+from segship.runtimes.open import open_session
 from segship.tests.optimize.outlier_twin import half_precision_twin
 from segship.tests.optimize.quantize_graphs import kinds
 from segship.tests.optimize.test_fp16_verdict import images_of
@@ -35,8 +37,6 @@ QUICK: dict[str, Any] = {
     "scaling": False,
     "profile": "tensorrt10",
 }
-from segship.runtimes.artifact import HALF_QDQ
-from segship.runtimes.open import open_session
 
 
 def asked(profile: str, opset: int, **options: Any) -> bool:

@@ -18,7 +18,21 @@ from ..common.cli_options import FILE
     metavar="POINTS",
     help="Draw this budget into the plots (that of the record's search).",
 )
-def report(records: tuple[Path, ...], out: Path, max_miou_drop: float | None) -> None:
+@click.option(
+    "--attention",
+    multiple=True,
+    type=FILE,
+    metavar="MODEL.onnx",
+    help="Add the attention maps of this file; a second one stands beside the first.",
+)
+@click.option("--photo", type=FILE, help="The image of the attention maps.")
+def report(
+    records: tuple[Path, ...],
+    out: Path,
+    max_miou_drop: float | None,
+    attention: tuple[Path, ...],
+    photo: Path | None,
+) -> None:
     """Render saved records again, as HTML or Markdown by the suffix.
 
     Several records stand side by side in one HTML file, each with its own section.
@@ -27,5 +41,13 @@ def report(records: tuple[Path, ...], out: Path, max_miou_drop: float | None) ->
     """
     from ..reports.write import write_report
 
+    if bool(attention) != (photo is not None):
+        raise click.UsageError("--attention and --photo go together.")
+    maps = None
+    if photo is not None:
+        from ..benchmark.attention import attention_maps
+
+        maps = attention_maps(attention, photo)
     budget = None if max_miou_drop is None else max_miou_drop / 100
-    click.echo(f"report: {write_report(records, out, max_miou_drop=budget)}")
+    path = write_report(records, out, max_miou_drop=budget, attention=maps)
+    click.echo(f"report: {path}")

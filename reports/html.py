@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -14,9 +14,13 @@ from markupsafe import Markup
 from ..benchmark.record import Record
 from ..common.errors import InputError
 from ..common.files import write_text
+from .attention import attention_sheet
 from .comparison import LETTERS, compare
 from .facts import title
 from .page import context
+
+if TYPE_CHECKING:
+    from ..benchmark.attention import AttentionMaps
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = (
@@ -45,8 +49,16 @@ def render_html(record: Record, *, max_miou_drop: float | None = None) -> str:
     return render_records([record], max_miou_drop=max_miou_drop)
 
 
-def render_records(records: Sequence[Record], *, max_miou_drop: float | None = None) -> str:
+def render_records(
+    records: Sequence[Record],
+    *,
+    max_miou_drop: float | None = None,
+    attention: AttentionMaps | None = None,
+) -> str:
     """Return one document with a section per record, and what compares them before it.
+
+    `max_miou_drop`, a fraction of 1, is the budget drawn into the plots; `attention` adds a
+    section with its maps.
 
     Raises:
         InputError: none or too many records, a baseline is missing, or a picture is no data URI.
@@ -58,7 +70,11 @@ def render_records(records: Sequence[Record], *, max_miou_drop: float | None = N
     environment = _environment()
     alone = len(records) == 1
     pages = [
-        _page(environment, context(record, "" if alone else f"{letter.lower()}-", max_miou_drop))
+        _page(
+            environment,
+            context(record, "" if alone else f"{letter.lower()}-", max_miou_drop),
+            attention is not None and alone,
+        )
         for letter, record in zip(LETTERS, records, strict=False)
     ]
     style, script = _joined(_STYLES), _joined(_SCRIPTS)
@@ -70,6 +86,7 @@ def render_records(records: Sequence[Record], *, max_miou_drop: float | None = N
         policy=_policy(style, script),
         pages=pages,
         comparison=None if alone else compare(records, max_miou_drop),
+        attention=attention_sheet(attention) if attention else None,
     )
 
 
@@ -85,10 +102,10 @@ def _environment() -> Environment:
     return environment
 
 
-def _page(environment: Environment, values: dict[str, Any]) -> dict[str, Markup]:
+def _page(environment: Environment, values: dict[str, Any], attended: bool) -> dict[str, Markup]:
     """Return a record's three parts, rendered by our templates, which escape its text."""
     return {
-        part: Markup(environment.get_template(f"{part}.html").render(values))
+        part: Markup(environment.get_template(f"{part}.html").render(values, attended=attended))
         for part in ("header", "body", "footer")
     }
 

@@ -13,6 +13,7 @@ from segship.benchmark.roofline import floors, part_costs
 from segship.models.checkpoints import load_checkpoint
 from segship.models.checkpoints.checkpoint import Checkpoint
 from segship.optimize.export import export
+from segship.optimize.quantize.profile import read_profile
 from segship.optimize.quantize.quantize import quantize
 
 GRAPHS = {"plain": False, "rewritten": True}
@@ -109,7 +110,13 @@ def prepare(
             if not path.exists():
                 click.echo(f"preparing {stem} {name}", err=True)
                 if precision == "fp32":
-                    export(checkpoint, path, size_px=size, fold=fold, opset=_opset(target))
+                    export(
+                        checkpoint,
+                        path,
+                        size_px=size,
+                        fold=fold,
+                        opset=read_profile(target.profile).opset,
+                    )
                 else:
                     _quantize(first, path, precision, images, target)
             files.graphs[name] = path
@@ -134,11 +141,6 @@ def random_checkpoint(variant: str, folder: Path) -> Checkpoint:
         made = Checkpoint(SegFormer(spec).eval(), spec, contract, (), place)
         export_hf(made, place)
     return load_checkpoint(place)
-
-
-def _opset(target: Target) -> int:
-    """FP16 scales of Q/DQ, which strongly typed networks want, came with opset 19."""
-    return 17 if target.profile == "tensorrt8" else 20
 
 
 def _quantize(source: Path, path: Path, precision: str, images: int, target: Target) -> None:

@@ -15,7 +15,7 @@ from ..bootstrap import PairedBootstrap
 from ..confusion import TRUTH, Counts, iou, miou
 from ..image_counts import unpack_counts, unpack_same
 from ..record import Accuracy
-from .outcome import Check, Incomparable, judge, too_wide
+from .outcome import Check, Incomparable, Status, judge, too_wide
 from .policy import POINTS, Budget, Policy
 
 FEWEST_IMAGES = 5  # with less of a class a bootstrap over images says nothing of it
@@ -75,7 +75,7 @@ class PairedAccuracy:
         low, high = (100 * value for value in interval)
         status = judge(base - other, low, high, budget.limit)
         note = ""
-        if too_wide(low, high, budget.limit):
+        if status is Status.WARN and too_wide(low, high, budget.limit):
             note = "too few images to tell: the interval is wider than the budget"
         how = f"paired bootstrap over images, {self.policy.replicates} replicates"
         return Check(budget, status, how, POINTS, base, other, base - other, low, high, note)

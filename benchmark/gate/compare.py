@@ -45,7 +45,7 @@ def check_pair(pair: Pair, policy: Policy = DEFAULT) -> GateResult:
         candidate=pair.other[0].name,
         policy=policy.source,
         checks=tuple(checks.check(budget) for budget in policy.budgets),
-        notes=tuple(_notes(pair)),
+        notes=tuple(_notes(pair, policy)),
     )
 
 
@@ -88,7 +88,7 @@ class _Checks:
         raise Incomparable(f"records hold no {budget.quantity}: take the budget out")
 
 
-def _notes(pair: Pair) -> Iterator[str]:
+def _notes(pair: Pair, policy: Policy) -> Iterator[str]:
     """Yield what a person should know beside the checks."""
     if not all(record.digest for record in (*pair.base_records, *pair.other_records)):
         yield "A record has no digest: whether it was edited cannot be told."
@@ -97,7 +97,10 @@ def _notes(pair: Pair) -> Iterator[str]:
         before, after = old.libraries.get(library, "none"), new.libraries.get(library, "none")
         if before != after:
             yield f"{library} was {before}, is {after}."
-    yield from dict.fromkeys(line for record in pair.other_records for line in record.warnings)
-    for item in dict.fromkeys((pair.base[0].name, pair.other[0].name)):
-        where = pair.other if item == pair.other[0].name else pair.base
-        yield from (f"{item}: {line}" for line in where[0].warnings if line.startswith("Latency"))
+    if not any(budget.quantity.startswith("latency") for budget in policy.budgets):
+        return
+    timed = (pair.retimed,) if pair.retimed else pair.other_records
+    yield from dict.fromkeys(line for record in timed for line in record.warnings)
+    base, other, _ = pair.timed
+    for item in (base[0], other[0]):
+        yield from (f"{item.name}: {line}" for line in item.warnings if line.startswith("Latency"))

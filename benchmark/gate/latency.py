@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..record import Measurement, Samples
 from ..samples import P99_MINIMUM
-from .outcome import Check, Incomparable, judge, too_wide
+from .outcome import Check, Incomparable, Status, judge, too_wide
 from .pairing import Pair
 from .policy import MS, PERCENT, Budget, Policy
 from .student import difference
@@ -60,8 +60,9 @@ def ratio_check(
     scale = 100.0 if budget.unit == PERCENT else before
     change, low, high = (scale * math.expm1(value) for value in logarithms)
     status = judge(change, low, high, budget.limit)
-    note = "too noisy to tell: the interval is wider than the budget"
-    note = note if too_wide(low, high, budget.limit) else ""
+    note = ""
+    if status is Status.WARN and too_wide(low, high, budget.limit):
+        note = "too noisy to tell: the interval is wider than the budget"
     return Check(budget, status, how, unit, before, after, change, low, high, note)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segship.benchmark.gate.compare import gate
+from segship.benchmark.gate.compare import check_pair, gate
 from segship.benchmark.gate.outcome import Check, Status
+from segship.benchmark.gate.pairing import find_pair
 from segship.benchmark.gate.policy import DEFAULT, Budget, Policy
 from segship.benchmark.gate.student import difference, quantile
 from segship.benchmark.image_counts import pack_counts, unpack_counts
@@ -325,3 +326,26 @@ def test_student_agrees_with_his_tables() -> None:
     change, low, high = difference([1.0, 2.0, 3.0], [4.0], 0.95)
     assert change == 2.0 and high == pytest.approx(4 - low)
     assert low == pytest.approx(2 - 4.3027 * (1 * (1 / 3 + 1)) ** 0.5, abs=1e-3)
+
+
+def test_warnings_about_times_are_said_where_times_are_gated() -> None:
+    found = record()
+    noisy = other_candidate(found, warnings=("Latency spreads.", "an assumption"))
+    noisy = replace(noisy, warnings=("Busy machine.",))
+    assert gate([noisy]).notes == ("Busy machine.", "candidate: Latency spreads.")
+    assert gate([noisy], policy=budget("memory", 5)).notes == ()
+
+
+def test_times_measured_again_count_alone() -> None:
+    first, second = alone(host(record(seed=1), "old")), alone(record(seed=2))
+    pair = replace(find_pair([second], [first]), retimed=record(slower=1.2))
+    checks = {it.quantity: it for it in check_pair(pair).checks}
+    assert checks["latency_median"].status is Status.FAIL
+    assert checks["latency_median"].how.endswith("median ratio, by ranks")
+    assert checks["memory"].status is Status.CANNOT  # of another machine, and not measured again
+
+
+def test_a_clear_loss_is_not_called_unclear() -> None:
+    few = counts(0.3, images=8)
+    found = checked(record(table=few), budget("miou", 0.1, "points"))["miou"]
+    assert found.status is Status.FAIL and found.note == ""

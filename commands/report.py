@@ -11,7 +11,9 @@ from ..common.cli_options import FILE
 
 @click.command()
 @click.argument("records", nargs=-1, required=True, metavar="RECORD.json...", type=FILE)
-@click.option("-o", "--out", type=FILE, required=True, help="report.html or report.md.")
+@click.option("-o", "--out", type=FILE, help="report.html or report.md.")
+@click.option("--table", type=FILE, help="One row per model: .md, .tex or .csv.")
+@click.option("--confusion", type=FILE, help="Confusion matrices of one record: .png or .csv.")
 @click.option(
     "--max-miou-drop",
     type=click.FloatRange(min=0),
@@ -28,7 +30,9 @@ from ..common.cli_options import FILE
 @click.option("--photo", type=FILE, help="The image of the attention maps.")
 def report(
     records: tuple[Path, ...],
-    out: Path,
+    out: Path | None,
+    table: Path | None,
+    confusion: Path | None,
     max_miou_drop: float | None,
     attention: tuple[Path, ...],
     photo: Path | None,
@@ -39,8 +43,10 @@ def report(
 
     Example: segship report record.json other.json -o report.html
     """
-    from ..reports.write import write_report
+    from ..reports.write import write_further, write_report
 
+    if not (out or table or confusion):
+        raise click.UsageError("Give an output: -o, --table or --confusion.")
     if bool(attention) != (photo is not None):
         raise click.UsageError("--attention and --photo go together.")
     maps = None
@@ -49,5 +55,8 @@ def report(
 
         maps = attention_maps(attention, photo)
     budget = None if max_miou_drop is None else max_miou_drop / 100
-    path = write_report(records, out, max_miou_drop=budget, attention=maps)
-    click.echo(f"report: {path}")
+    if out is not None:
+        path = write_report(records, out, max_miou_drop=budget, attention=maps)
+        click.echo(f"report: {path}")
+    for path in write_further(records, table=table, confusion=confusion):
+        click.echo(f"written: {path}")

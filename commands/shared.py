@@ -49,10 +49,12 @@ def take_scoring(options: dict[str, Any]) -> Scoring:
 def take_outputs(options: dict[str, Any]) -> dict[str, Path | None]:
     """Take the output paths out of the options, each known to be writable."""
     from ..reports.confusion_file import check_confusion_path
+    from ..reports.model_table import check_table_path
 
-    names = ("json_path", "html", "markdown", "confusion")
+    names = ("json_path", "html", "markdown", "confusion", "table")
     outputs = {name: options.pop(name) for name in names}
     check_confusion_path(outputs["confusion"])
+    check_table_path(outputs["table"])
     check_writable(*outputs.values())
     return outputs
 

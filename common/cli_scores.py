@@ -1,4 +1,4 @@
-"""Options for what is scored beside mIoU: outlines, damaged images, who is taken for whom."""
+"""Options for what is scored beside mIoU, and for further files of the result."""
 
 from __future__ import annotations
 
@@ -21,5 +21,10 @@ SCORES = (
         "--confusion",
         type=click.Path(path_type=Path),
         help="Write the confusion matrices as .png or .csv.",
+    ),
+    click.option(
+        "--table",
+        type=click.Path(path_type=Path),
+        help="Write one row per model as .md, .tex or .csv.",
     ),
 )

@@ -88,7 +88,7 @@ def write_model_table(records: Sequence[Record], path: Path) -> None:
 def _refuse_mixture(records: Sequence[Record]) -> None:
     if not records:
         raise InputError("Expected a record for the table, but got none.")
-    seen = {
+    seen: dict[str, set[object]] = {
         "data sets": {
             (item.protocol.data_sha256, item.protocol.images) for item in _scored(records)
         },

@@ -21,15 +21,18 @@ def write_record(
     html: Path | None = None,
     markdown: Path | None = None,
     confusion: Path | None = None,
+    table: Path | None = None,
 ) -> tuple[Path, ...]:
     """Write `record` to the paths that are given and return them.
 
     Raises:
-        InputError: `confusion` is neither .png nor .csv, or nothing was scored.
+        InputError: the suffix of `confusion` (.png, .csv) or `table` (.md, .tex, .csv) is another,
+            or nothing was scored.
     """
     from .confusion_file import write_confusion
     from .html import render_html
     from .markdown import render_markdown
+    from .model_table import write_model_table
 
     if json_path is not None:
         save_record(record, json_path)
@@ -39,7 +42,10 @@ def write_record(
         write_text(markdown, render_markdown(record))
     if confusion is not None:
         write_confusion(record, confusion)
-    return tuple(path for path in (json_path, html, markdown, confusion) if path is not None)
+    if table is not None:
+        write_model_table([record], table)
+    paths = (json_path, html, markdown, confusion, table)
+    return tuple(path for path in paths if path is not None)
 
 
 def write_report(
@@ -72,3 +78,27 @@ def write_report(
 
     write_text(output, render_records(loaded, max_miou_drop=max_miou_drop, attention=attention))
     return output
+
+
+def write_further(
+    records: Sequence[Path], *, table: Path | None = None, confusion: Path | None = None
+) -> tuple[Path, ...]:
+    """Write the records' rows as `table`, and the confusion matrices of one as `confusion`.
+
+    Raises:
+        InputError: another suffix, several records for `confusion`, or records that do not fit
+            one table.
+    """
+    from .confusion_file import write_confusion
+    from .model_table import write_model_table
+
+    if confusion is not None and len(records) != 1:
+        raise InputError(
+            f"Expected one record for confusion matrices, but got {len(records)}: one each."
+        )
+    loaded = [load_record(path) for path in records] if table or confusion else []
+    if table is not None:
+        write_model_table(loaded, table)
+    if confusion is not None:
+        write_confusion(loaded[0], confusion)
+    return tuple(path for path in (table, confusion) if path is not None)

@@ -50,6 +50,10 @@ def _complexity(artifact: Artifact, shape: tuple[int, ...]) -> tuple[int, float 
         return found.parameters, found.gmacs
     if artifact.kind == "engine":  # a plan tells neither
         return artifact.lineage.parameters, None
+    if artifact.kind == "torchscript":  # its session was opened: running the file was asked for
+        from ..runtimes.torchscript_session import script_cost
+
+        return script_cost(str(artifact.path), shape)
     from .onnx_cost import onnx_cost
 
     cost = onnx_cost(Path(artifact.path), shape)

@@ -15,7 +15,7 @@ PRECISIONS = (*FLOATS, "int8", "mixed")
 class Runtime:
     """One runtime segship can drive.
 
-    `kind` is the kind of artifact it runs ("checkpoint", "onnx", "engine"). `precisions` are what
+    `kind` is the kind of artifact it runs, a key of `_WORDS`. `precisions` are what
     it can compute in, () where the file decides. `packages` are the distributions that bring it,
     one of which is enough; `module` is what a process imports before it can open anything.
     """
@@ -79,9 +79,17 @@ CATALOG = (
         "openvino",
         "pip install 'segship[openvino]'",
     ),
+    # executes code of the file: never chosen for anybody
+    Runtime("torchscript", "torchscript", ("fp32",), ("torch",), "torch", _TORCH),
     Runtime("tensorrt", "engine", (), _TENSORRT, "tensorrt", "pip install tensorrt", gpu=True),
 )
 RUNTIMES = tuple(item.name for item in CATALOG)
+_WORDS = {
+    "checkpoint": "a checkpoint",
+    "onnx": "an ONNX file",
+    "engine": "a TensorRT engine",
+    "torchscript": "a TorchScript archive",
+}
 _BY_NAME = {item.name: item for item in CATALOG}
 
 
@@ -116,15 +124,14 @@ def refuse_other_kind(runtime: Runtime, kind: str, place: str) -> None:
         return
     others = ", ".join(item.name for item in CATALOG if item.kind == kind)
     if runtime.kind == "checkpoint":
-        what = {"onnx": "ONNX", "engine": "a TensorRT engine"}[kind]
+        what = "ONNX" if kind == "onnx" else _WORDS[kind]
         raise InputError(
             f"Expected a checkpoint for runtime {runtime.name}, but {place} is {what}: use "
             f"one of {others}, or the checkpoint it was made from."
         )
-    wanted = {"onnx": "an ONNX file", "engine": "a TensorRT engine"}[runtime.kind]
-    found = {"checkpoint": "a checkpoint", "onnx": "ONNX", "engine": "a TensorRT engine"}[kind]
+    found = "ONNX" if kind == "onnx" else _WORDS[kind]
     raise InputError(
-        f"Expected {wanted} for runtime {runtime.name}, but {place} is {found}: "
+        f"Expected {_WORDS[runtime.kind]} for runtime {runtime.name}, but {place} is {found}: "
         f"{_way(kind, runtime.kind, place, others)}."
     )
 
@@ -150,6 +157,8 @@ def refuse_other_precision(runtime: Runtime, precision: str) -> None:
 
 def _way(kind: str, wanted: str, place: str, others: str) -> str:
     """Say how an artifact of `kind` becomes one of kind `wanted`."""
+    if "torchscript" in (kind, wanted):
+        return f"use {others}"
     if kind == "checkpoint":
         further = ", then segship build model.onnx -o model.engine" if wanted == "engine" else ""
         return f"run segship export {place} -o model.onnx first{further}"

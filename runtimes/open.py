@@ -23,6 +23,7 @@ from .catalog import (
 )
 from .onnx_artifact import read_onnx_artifact
 from .session import Session
+from .torchscript_file import is_torchscript, read_torchscript_artifact, refuse_unasked
 
 if TYPE_CHECKING:
     from ..models.checkpoints.settings import Settings
@@ -55,7 +56,8 @@ def load_artifact(
     """Read what an ONNX file, a TensorRT engine or a checkpoint is: contract, lineage, hash.
 
     Args:
-        path: an ONNX file, an engine with its sidecar, a checkpoint folder or file, or a hub id.
+        path: an ONNX file, an engine or a TorchScript archive with its sidecar, a checkpoint
+            folder or file, or a hub id.
         contract: how to use an ONNX file; overrides the file's own. Without one and without a
             contract inside, the shapes and the sidecar `FILE.onnx.segship.yaml` say it, and
             `lineage.assumptions` states what was taken for granted.
@@ -69,6 +71,8 @@ def load_artifact(
         return _engine_artifact(Path(path))
     if kind == "checkpoint":
         return _checkpoint_artifact(path, settings)
+    if kind == "torchscript":
+        return read_torchscript_artifact(Path(path), contract, settings)
     return read_onnx_artifact(Path(path), contract, settings)
 
 
@@ -133,6 +137,10 @@ def _open_file(runtime: str, artifact: Artifact, precision: str, threads: int) -
 
 def _opener(runtime: str) -> Callable[[Artifact, str, int], Session]:
     """Return what opens a file on `runtime`: called with artifact, precision and threads."""
+    if runtime == "torchscript":
+        from .torchscript_session import TorchScriptSession
+
+        return TorchScriptSession
     if runtime == "openvino":
         from .openvino_session import OpenVinoSession
 
@@ -152,6 +160,8 @@ def _opener(runtime: str) -> Callable[[Artifact, str, int], Session]:
 
 def _resolve_runtime(runtime: str, precision: str, kind: str, place: str | Path) -> str:
     """Return the runtime asked for; "auto" only where two could run the file."""
+    if runtime == "auto" and kind == "torchscript":
+        refuse_unasked(place)
     if runtime == "auto":
         if kind == "onnx":
             return "openvino" if precision == "bf16" else "auto"
@@ -193,7 +203,7 @@ def _on_gpu(runtime: str) -> bool:
 
 
 def _kind(source: str | Path) -> str:
-    """Return "onnx", "engine" or "checkpoint"; refuse what is none of them."""
+    """Return "onnx", "engine", "torchscript" or "checkpoint"; refuse what is none of them."""
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix in (".onnx", ".engine"):
@@ -201,6 +211,8 @@ def _kind(source: str | Path) -> str:
             return suffix[1:]
         what = "an ONNX file" if suffix == ".onnx" else "a TensorRT engine"
         raise InputError(f"Expected {what}, but {source} is none: check the path.")
+    if is_torchscript(path):
+        return "torchscript"
     from ..models.checkpoints import looks_like_checkpoint
 
     if looks_like_checkpoint(source):

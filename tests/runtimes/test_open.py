@@ -36,7 +36,7 @@ from segship.runtimes.tensorrt import session as tensorrt_session
 from segship.runtimes.tensorrt.sidecar import EngineInfo, ShapeRange, write_sidecar
 
 Shape = Sequence[str | int | None]
-KINDS = ("checkpoint", "onnx", "engine")
+KINDS = ("checkpoint", "onnx", "engine", "torchscript")
 
 
 def _save(path: Path, dtype: int, shape: Shape, out: int, out_shape: Shape) -> Path:
@@ -366,6 +366,7 @@ def test_every_runtime_is_in_the_catalogue_once() -> None:
     assert {item.name for item in CATALOG if not item.gpu} == {
         "torch",
         "torch-compile",
+        "torchscript",
         "onnxruntime",
         "openvino",
     }

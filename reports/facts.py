@@ -43,16 +43,23 @@ def protocol_line(record: Record) -> str:
     """Return the protocol in one line, for beside a table."""
     protocol = record.protocol
     return (
-        f"{protocol.data}, {plural(protocol.images, 'image')}; "
+        f"{_data(record)}; "
         f"{plural(protocol.threads, 'thread')}, batch {protocol.batch}; {record.environment.cpu}"
     )
+
+
+def _data(record: Record) -> str:
+    protocol = record.protocol
+    if not protocol.data:
+        return "no data set"
+    return f"{protocol.data}, {plural(protocol.images, 'image')}"
 
 
 def protocol_facts(record: Record) -> Facts:
     """Return how the numbers were made."""
     protocol = record.protocol
     return _written(
-        ("data", f"{protocol.data}, {plural(protocol.images, 'image')}"),
+        ("data", _data(record) if protocol.data else ""),
         ("data SHA-256", protocol.data_sha256),
         ("evaluation", protocol.evaluation),
         ("latency", protocol.latency_rule),

@@ -34,14 +34,14 @@ const viewers = new Map();
       this.zoom = 0;
       this.find = (name) => root.querySelector(name);
       this.film = this.find(".film");
-      [this.under, this.over] = [new Image(), new Image()];
-      this.over.className = "over";
+      [this.photo, this.under, this.over] = [new Image(), new Image(), new Image()];
+      this.under.className = this.over.className = "over";
       this.canvas = document.createElement("canvas");
       this.canvas.setAttribute("role", "img");
       this.edge = document.createElement("div");
       this.edge.className = "edge";
       this.range = this.find(".swipe input");
-      for (const name of [".which", ".left", ".right", ".differ"]) {
+      for (const name of [".which", ".left", ".right", ".differ", ".through"]) {
         this.find(name).addEventListener("change", () => this.draw());
       }
       this.range.addEventListener("input", () => this.swipe());
@@ -50,7 +50,7 @@ const viewers = new Map();
       }
       this.find(".stage").addEventListener("keydown", (event) => this.key(event));
       this.film.addEventListener("pointerdown", (event) => this.drag(event));
-      this.film.append(this.under, this.over, this.canvas, this.edge);
+      this.film.append(this.photo, this.under, this.over, this.canvas, this.edge);
       root.hidden = false;
     }
 
@@ -80,6 +80,10 @@ const viewers = new Map();
       );
       this.lay(this.over, panel, this.find(".left").value, ".left-name");
       this.lay(this.under, panel, this.find(".right").value, ".right-name");
+      const ground = picture(panel, "image") ?? panel.querySelector("img"); // it gives the size
+      this.photo.src = ground.src;
+      this.photo.alt = ""; // the pictures over it have the words
+      this.film.classList.toggle("through", this.find(".through").checked);
       const differs = picture(panel, "disagreement", this.candidate);
       this.canvas.hidden = !this.find(".differ").checked || !differs;
       if (!this.canvas.hidden) {
@@ -101,6 +105,7 @@ const viewers = new Map();
     swipe() {
       const share = Number(this.range.value);
       this.over.style.clipPath = `inset(0 ${100 - share}% 0 0)`;
+      this.under.style.clipPath = `inset(0 0 0 ${share}%)`;
       this.edge.style.left = `${share}%`;
       const names = [".left-name", ".right-name"].map((name) => this.find(name).textContent);
       this.range.setAttribute("aria-valuetext", `${share} % ${names[0]}, then ${names[1]}`);

@@ -24,7 +24,7 @@ from segship.tests.reports.test_html import Page
 def maps(count: int) -> AttentionMaps:
     """Return two heads that look at the left, and at the right in the second artifact."""
     left, right = np.zeros((2, 4), np.float32), np.zeros((2, 4), np.float32)
-    left[:, 0], right[:, 3] = 4.0, 4.0
+    left[:, 0], left[:, 1], right[:, 3] = 4.0, 2.0, 4.0
     heads = tuple(
         HeadMaps(stage, 1, (left, end)[:count], moved if count == 2 else None)
         for stage, end, moved in ((1, left, 0.0), (2, right, 1.0))
@@ -49,6 +49,8 @@ def test_pictures_show_where_a_head_looks() -> None:
     assert after[75, 290].sum() > after[75, 10].sum() + 200
     assert change[75, 290, 0] > 200 > change[75, 290, 2]  # orange: more
     assert change[75, 10, 2] > 200 > change[75, 10, 0]  # blue: less
+    half = pixels(first.overlays[0].uri)[75, [30, 110]].sum(axis=1)
+    assert half[0] > half[1] + 100  # 4 and 2, the scale ending at the highest value
     still = pixels(first.overlays[2].uri)
     assert still.max() - still.min() <= 2  # JPEG: nothing changed, plain grey
     assert (first.moved, second.moved) == ("0.00 % moved", "100.00 % moved")

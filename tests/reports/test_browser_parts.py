@@ -56,11 +56,13 @@ def test_the_edge_moves_by_keyboard_and_by_drag(
     browser: Browser, full_report: Path, width_px: int
 ) -> None:
     browser.open(full_report, width_px=width_px)
-    clip = "return document.querySelector('.film .over').style.clipPath"
+    clip = "return document.querySelectorAll('.film .over')[1].style.clipPath"
     assert browser.run(clip) == "inset(0px 50% 0px 0px)"
     browser.run("document.querySelector('.swipe input').focus()")
     browser.press("ArrowRight", RIGHT)
     assert browser.run(clip) == "inset(0px 49% 0px 0px)"
+    other = "return document.querySelectorAll('.film .over')[0].style.clipPath"
+    assert browser.run(other) == "inset(0px 0px 0px 51%)"  # each picture on its side alone
     browser.click(".film", drag_px=60)
     share = float(browser.run(clip).split()[1].rstrip("%"))
     width = browser.run("return document.querySelector('.film').clientWidth")
@@ -81,7 +83,7 @@ def test_the_worst_image_comes_first_and_others_open(browser: Browser, full_repo
     assert browser.run(order) == [names[2], names[1], names[0]]
     browser.click(".panel:last-child button")
     assert browser.run("return document.querySelector('.which').value") == names[0]
-    alts = browser.run("return [...document.querySelectorAll('.film img')].map(i => i.alt)")
+    alts = browser.run("return [...document.querySelectorAll('.film .over')].map(i => i.alt)")
     assert all(names[0] in alt for alt in alts)
 
 
@@ -91,6 +93,9 @@ def test_disagreement_is_laid_over_the_pictures(browser: Browser, full_report: P
     assert browser.run(f"return {canvas}.checkVisibility()") is False
     browser.click(".differ")
     assert browser.run(f"return {canvas}.checkVisibility()") is True
+    browser.click(".through")
+    opacity = "return getComputedStyle(document.querySelector('.film .over')).opacity"
+    assert browser.run(opacity) == "0.6"
     pixel = f"return [...{canvas}.getContext('2d').getImageData(%d, 2, 1, 1).data]"
     assert browser.run(pixel % 3) == [255, 92, 64, 255]
     assert browser.run(pixel % 12)[3] < 200  # what agrees is seen through

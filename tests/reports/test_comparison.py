@@ -82,3 +82,12 @@ def test_too_many_records_are_refused(make_record: Callable[..., Record]) -> Non
         render_records([make_record(count=1)] * 27)
     with pytest.raises(InputError, match="but got 0"):
         render_records([])
+
+
+def test_a_record_without_data_says_so(make_record: Callable[..., Record]) -> None:
+    record = make_record(count=2)
+    bare = replace(record, protocol=replace(record.protocol, data="", images=0, data_sha256=""))
+    page = render_records([record, bare])
+    assert "no data set; 2 threads" in page
+    assert "0 images" not in page
+    assert dict(compare([record, bare]).differing)["data"][1] == "–"

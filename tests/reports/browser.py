@@ -94,6 +94,10 @@ class Browser:
         """Show the page as on `kind`: "print" or "screen"."""
         self._devtools("Emulation.setEmulatedMedia", {"media": kind})
 
+    def scripts(self, *, on: bool) -> None:
+        """Let the scripts of the pages opened next run, or not."""
+        self._devtools("Emulation.setScriptExecutionDisabled", {"value": not on})
+
     def logs(self, kind: str) -> list[dict[str, Any]]:
         """Return and clear the log entries of `kind`."""
         entries: list[dict[str, Any]] = self._send("/se/log", {"type": kind})

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from segship.benchmark.record import load_record
+from segship.reports.html import render_records
 from segship.tests.reports.browser import CONTRAST, WIDTHS_PX, Browser, needs_chromium, requested
 
 pytestmark = needs_chromium
@@ -26,6 +28,33 @@ def test_every_section_opens_quietly(
     assert browser.run("return document.documentElement.scrollWidth") <= width_px
     identifiers = browser.run("return [...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(identifiers) == len(set(identifiers))
+
+
+@pytest.mark.parametrize("width_px", WIDTHS_PX)
+def test_the_measured_records_open_quietly(
+    browser: Browser, repository: Path, tmp_path: Path, width_px: int
+) -> None:
+    files = sorted((repository / "benchmarks" / "results").glob("b?-512-*.json"))
+    assert files
+    path = tmp_path / "measured.html"
+    path.write_text(render_records([load_record(file) for file in files], max_miou_drop=0.005))
+    assert path.stat().st_size < 5_000_000
+    browser.logs("browser")
+    browser.open(path, width_px=width_px)
+    assert browser.logs("browser") == []
+    assert browser.run("return document.documentElement.scrollWidth") <= width_px
+
+
+def test_without_scripts_nothing_is_missing(browser: Browser, full_report: Path) -> None:
+    browser.scripts(on=False)
+    try:
+        browser.open(full_report, width_px=1280)
+    finally:
+        browser.scripts(on=True)
+    seen = "return [...document.querySelectorAll('%s')].filter(e => e.checkVisibility()).length"
+    assert browser.run(seen % "[data-metric]") == 4
+    assert browser.run(seen % ".panel img") == 3 * (3 + 2 * 5)
+    assert browser.run(seen % ".viewer, .picker, .sort, .tip") == 0
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -100,10 +100,10 @@ def _predict_one(session: Session, image: Path, files: Targets, alpha: float) ->
     marks.append(time.perf_counter())
     pixels = preprocess(picture, contract)
     marks.append(time.perf_counter())
-    outputs = session.run(np.repeat(pixels, _static_batch(session), axis=0))
+    outputs = session.run(np.repeat(pixels, static_batch(session), axis=0))
     marks.append(time.perf_counter())
     size_px = (picture.shape[0], picture.shape[1])
-    head = _label_head(contract)
+    head = label_head(contract)
     labels = labels_from_output(outputs[head][:1], contract, size_px)[0] if head else None
     depth = None
     if DEPTH_HEAD in contract.heads:
@@ -117,7 +117,7 @@ def _predict_one(session: Session, image: Path, files: Targets, alpha: float) ->
     return Prediction(image, decoded, prepared, inferred, finished, stored, **files)
 
 
-def _label_head(contract: Contract) -> str | None:
+def label_head(contract: Contract) -> str | None:
     """Return the head that gives labels: the segmentation, else the first that is not depth."""
     names = [name for name in contract.heads if name != DEPTH_HEAD]
     return "segmentation" if "segmentation" in names else next(iter(names), None)
@@ -131,7 +131,7 @@ def _write(
     files: Targets,
     alpha: float,
 ) -> None:
-    _make_folder(next(iter(files.values())).parent)
+    make_folder(next(iter(files.values())).parent)
     if labels is not None:
         palette: Palette = contract.palette or default_palette(contract.num_classes)
         mixed = files["overlay"]
@@ -142,7 +142,12 @@ def _write(
             write_bytes(files[name], data)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, where it does not exist.
+
+    Raises:
+        InputError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -203,7 +208,7 @@ def _targets(images: Sequence[Path], output: Path, contract: Contract) -> list[T
 
 def _files_of(image: Path, output: Path, contract: Contract) -> Targets:
     names: Targets = {}
-    if _label_head(contract):
+    if label_head(contract):
         suffix = ".png" if image.suffix.lower() == ".png" else ".jpg"
         names["labels"] = output / f"{image.stem}_labels.png"
         names["overlay"] = output / f"{image.stem}_overlay{suffix}"
@@ -213,6 +218,7 @@ def _files_of(image: Path, output: Path, contract: Contract) -> Targets:
     return names
 
 
-def _static_batch(session: Session) -> int:
+def static_batch(session: Session) -> int:
+    """Return the number of images a run takes, 1 where it is free."""
     batch = session.input.shape[0]
     return batch if isinstance(batch, int) else 1

@@ -27,6 +27,13 @@ from ..common.cli_options import FILE
     metavar="MODEL.onnx",
     help="Add the attention maps of this file; a second one stands beside the first.",
 )
+@click.option(
+    "--network",
+    multiple=True,
+    type=FILE,
+    metavar="MODEL.onnx",
+    help="Add the precision of every part of this file (repeatable).",
+)
 @click.option("--photo", type=FILE, help="The image of the attention maps.")
 def report(
     records: tuple[Path, ...],
@@ -35,6 +42,7 @@ def report(
     confusion: Path | None,
     max_miou_drop: float | None,
     attention: tuple[Path, ...],
+    network: tuple[Path, ...],
     photo: Path | None,
 ) -> None:
     """Render saved records again, as HTML or Markdown by the suffix.
@@ -43,12 +51,14 @@ def report(
 
     Example: segship report record.json other.json -o report.html
     """
+    from ..benchmark.part_precision import part_precisions
     from ..reports.write import write_further, write_report
 
     if not (out or table or confusion):
         raise click.UsageError("Give an output: -o, --table or --confusion.")
     if bool(attention) != (photo is not None):
         raise click.UsageError("--attention and --photo go together.")
+    parts = {str(path): part_precisions(path) for path in network}
     maps = None
     if photo is not None:
         from ..benchmark.attention import attention_maps
@@ -56,7 +66,7 @@ def report(
         maps = attention_maps(attention, photo)
     budget = None if max_miou_drop is None else max_miou_drop / 100
     if out is not None:
-        path = write_report(records, out, max_miou_drop=budget, attention=maps)
+        path = write_report(records, out, max_miou_drop=budget, attention=maps, network=parts)
         click.echo(f"report: {path}")
     for path in write_further(records, table=table, confusion=confusion):
         click.echo(f"written: {path}")

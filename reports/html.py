@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from .attention import attention_sheet
 from .comparison import LETTERS, compare
 from .facts import title
 from .page import context
+from .precision import file_maps
 
 if TYPE_CHECKING:
     from ..benchmark.attention import AttentionMaps
@@ -54,11 +55,12 @@ def render_records(
     *,
     max_miou_drop: float | None = None,
     attention: AttentionMaps | None = None,
+    network: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Return one document with a section per record, and what compares them before it.
 
     `max_miou_drop`, a fraction of 1, is the budget drawn into the plots; `attention` adds a
-    section with its maps.
+    section with its maps, `network` one with the precision of the parts of files by name.
 
     Raises:
         InputError: none or too many records, a baseline is missing, or a picture is no data URI.
@@ -73,7 +75,7 @@ def render_records(
         _page(
             environment,
             context(record, "" if alone else f"{letter.lower()}-", max_miou_drop),
-            attention is not None and alone,
+            {"attended": bool(attention and alone), "networked": bool(network and alone)},
         )
         for letter, record in zip(LETTERS, records, strict=False)
     ]
@@ -87,6 +89,7 @@ def render_records(
         pages=pages,
         comparison=None if alone else compare(records, max_miou_drop),
         attention=attention_sheet(attention) if attention else None,
+        network=file_maps(network or {}),
     )
 
 
@@ -102,10 +105,12 @@ def _environment() -> Environment:
     return environment
 
 
-def _page(environment: Environment, values: dict[str, Any], attended: bool) -> dict[str, Markup]:
+def _page(
+    environment: Environment, values: dict[str, Any], further: dict[str, bool]
+) -> dict[str, Markup]:
     """Return a record's three parts, rendered by our templates, which escape its text."""
     return {
-        part: Markup(environment.get_template(f"{part}.html").render(values, attended=attended))
+        part: Markup(environment.get_template(f"{part}.html").render(values, **further))
         for part in ("header", "body", "footer")
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..benchmark.record import Measurement, Record
@@ -33,6 +33,11 @@ def precision_maps(record: Record) -> tuple[PrecisionMap, ...]:
     )
 
 
+def file_maps(found: Mapping[str, Mapping[str, str]]) -> tuple[PrecisionMap, ...]:
+    """Return a map per file: name → part → precision, several of a part joined with "+"."""
+    return tuple(_laid_out(name, parts) for name, parts in found.items())
+
+
 def int8_parts(item: Measurement) -> tuple[str, ...] | None:
     """Return the INT8 parts that a measurement's lineage lists, or None where it lists none."""
     for note in item.lineage.get("passes") or ():
@@ -46,14 +51,26 @@ def int8_parts(item: Measurement) -> tuple[str, ...] | None:
 def _map(record: Record, item: Measurement, listed: tuple[str, ...]) -> PrecisionMap:
     other = item.precision.upper()
     names = [*dict.fromkeys([*_parts(record), *listed])]
-    found = {part: "INT8" if part in listed else other for part in names}
-    shades = {
-        part: Shade(text, "bits-8" if text == "INT8" else "bits-more", part)
-        for part, text in found.items()
-    }
-    texts = list(found.values())
-    counts = tuple((text, texts.count(text)) for text in dict.fromkeys(("INT8", other)))
-    return PrecisionMap(item.name, part_grids(shades), counts)
+    return _laid_out(item.name, {part: "INT8" if part in listed else other for part in names})
+
+
+def _laid_out(name: str, parts: Mapping[str, str]) -> PrecisionMap:
+    texts = {part: text.upper() for part, text in parts.items()}
+    shades = {part: Shade(text, _tone(text), part) for part, text in texts.items()}
+    found = list(texts.values())
+    counts = tuple((text, found.count(text)) for text in sorted(set(found), key=_width))
+    return PrecisionMap(name, part_grids(shades), counts)
+
+
+def _width(text: str) -> tuple[int, str]:
+    """Return what sorts INT8 first, then 16 bits, then the rest."""
+    return next((at for at, mark in enumerate(("8", "16")) if text.endswith(mark)), 2), text
+
+
+def _tone(text: str) -> str:
+    if "+" in text:
+        return "bits-mixed"
+    return {"INT8": "bits-8", "FP16": "bits-16", "BF16": "bits-16"}.get(text, "bits-32")
 
 
 def _parts(record: Record) -> Iterator[str]:

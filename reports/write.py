@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,11 +54,12 @@ def write_report(
     *,
     max_miou_drop: float | None = None,
     attention: AttentionMaps | None = None,
+    network: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Path:
     """Render the records in JSON files again, as HTML or Markdown by the suffix of `output`.
 
     `max_miou_drop`, a fraction of 1, is the budget drawn into the HTML file's plots, `attention`
-    a section in it.
+    a section in it, `network` one with the precision of the parts of files by name.
 
     Raises:
         InputError: another suffix, no record, or several for Markdown.
@@ -76,7 +77,8 @@ def write_report(
         return output
     from .html import render_records
 
-    write_text(output, render_records(loaded, max_miou_drop=max_miou_drop, attention=attention))
+    page = render_records(loaded, max_miou_drop=max_miou_drop, attention=attention, network=network)
+    write_text(output, page)
     return output
 
 

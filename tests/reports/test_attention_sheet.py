@@ -86,3 +86,22 @@ def test_the_command_needs_file_and_photo(
     done = CliRunner().invoke(report, [*base, *wanted])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r.html").read_text(encoding="utf-8").count('class="look"') == 10
+
+
+def test_the_precision_of_files_stands_in_the_page(
+    make_record: Callable[..., Record], tiny_onnx: Path, tmp_path: Path
+) -> None:
+    found = {"a.onnx": {"stage 1 q": "fp32+int8", "stage 1 kv": "int8", "classifier": "fp16"}}
+    page = render_records([make_record()], network=found)
+    parsed = Page(page)
+    assert (parsed.broken, parsed.open) == ([], [])
+    section = page.partition('<section id="network"')[2]
+    for tone, text in (("mixed", "FP32+INT8"), ("8", "INT8"), ("16", "FP16")):
+        assert f'<td class="bits-{tone}">{text}</td>' in section
+    assert "a.onnx: 1 part in FP32+INT8, 1 part in INT8, 1 part in FP16" in section
+    assert 'href="#network"' in page
+    save_record(make_record(count=2), tmp_path / "r.json")
+    wanted = [str(tmp_path / "r.json"), "-o", str(tmp_path / "r.html"), "--network", str(tiny_onnx)]
+    done = CliRunner().invoke(report, wanted)
+    assert done.exit_code == 0, done.output
+    assert "bits-32" in (tmp_path / "r.html").read_text(encoding="utf-8").partition("<body>")[2]

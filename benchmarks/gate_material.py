@@ -18,7 +18,6 @@ from segship.benchmark.record import (
     Memory,
     Protocol,
     Record,
-    load_record,
 )
 from segship.benchmark.samples import summarise
 from segship.common.errors import InputError
@@ -29,15 +28,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Material:
-    """Real numbers: times (runs,2,N) ms, peaks (P,) MiB, counts (2,N,K,3) per data set.
+    """Real numbers: peaks (P,) MiB, counts (2,N,K,3) per data set, times (2,N) ms of every run.
 
-    `quiet_ms` are times (N,) of the files of one run on an idle machine (benchmarks/results).
+    A run is "busy" where its record warned that other processes used the machine, else "idle".
     """
 
-    times_ms: Floats
+    times_ms: dict[str, list[Floats]]
     peaks_mib: Floats
     counts: dict[str, Floats]
-    quiet_ms: list[Floats]
 
 
 @dataclass(frozen=True)
@@ -51,17 +49,18 @@ class Worse:
 
 
 def load_material(path: Path) -> Material:
-    """Read what `collect` wrote, and the records of an idle machine beside it."""
+    """Read what `gate_study.py --collect` wrote."""
     values = json.loads(path.read_text(encoding="utf-8"))
     counts = {
         name: np.stack([unpack_counts(ImageCounts(**packed)) for packed in pair])
         for name, pair in values["counts"].items()
     }
-    quiet = load_record(path.parent / "b0-512-avx512-bf16.json")
-    times = [np.array(it.latency.samples_ms) for it in quiet.measurements if it.latency]
-    runs = np.array([run["samples_ms"] for run in values["runs"]])
+    times: dict[str, list[Floats]] = {"busy": [], "idle": []}
+    for run in values["runs"]:
+        busy = any("other processes used" in line for line in run["warnings"])
+        times["busy" if busy else "idle"].append(np.array(run["samples_ms"]))
     peaks = np.array([run["peaks_mib"] for run in values["runs"]]).ravel()
-    return Material(runs, peaks, counts, times)
+    return Material(times, peaks, counts)
 
 
 def injected(counts: Floats, points: float) -> Floats:
@@ -97,15 +96,6 @@ def draw_pair(
         swapped = np.flatnonzero(rng.random(images.shape[1]) < 0.5)
         images[:, swapped] = images[::-1, swapped]
     return made_record(samples, peaks, images)
-
-
-def idle_pair(material: Material, rng: np.random.Generator) -> Floats:
-    """Return times (2,N) of two files of one run, one scaled so that no round says they differ."""
-    chosen = rng.choice(len(material.quiet_ms), 2, replace=False)
-    pair = np.stack([material.quiet_ms[index] for index in chosen])
-    rounds = np.median(pair[:, : pair.shape[1] // ROUND * ROUND].reshape(2, -1, ROUND), axis=2)
-    pair[1] *= np.exp(np.median(np.log(rounds[0] / rounds[1])))
-    return pair
 
 
 def made_record(samples_ms: Floats, peaks_mib: Floats, counts: Floats) -> Record:

@@ -5,15 +5,16 @@
 
 The material is made by `benchmarks/gate_records.py` (several --collect may follow each other).
 Every gate gets records drawn anew: whole rounds of a real run of one file beside itself, the sides
-swapped at random (on the idle machine of two files of one run, scaled to each other); peaks of
-fresh processes; images. The seed fixes everything. What is injected: times and peaks times 1.10;
-of the fall from the model to a worse one as much as costs 1.0 point.
+swapped at random; peaks of fresh processes; images. The seed fixes everything. What is injected:
+times and peaks times 1.10; of the fall from the model to a worse one as much as costs 1.0 point.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,19 @@ import numpy as np
 
 from segship.benchmark.gate.compare import gate
 from segship.benchmark.gate.policy import DEFAULT, PERCENT, Budget, Policy
-from segship.benchmark.record import load_record
+from segship.benchmark.record import Record, load_record
 from segship.benchmarks.gate_material import (
+    Floats,
     Material,
     Worse,
     draw_pair,
-    idle_pair,
     injected,
     load_material,
+    made_record,
 )
 from segship.common.files import write_text
 
+MEDIAN = Policy((Budget("latency_median", 5.0, PERCENT),), source="median within 5 %")
 TAIL = Policy((Budget("latency_p99", 30.0, PERCENT),), source="p99 within 30 %")
 Tally = dict[str, Counter[str]]
 
@@ -44,7 +47,7 @@ def gates(
     count: int,
     *,
     policy: Policy = DEFAULT,
-    quiet: bool = False,
+    machine: str = "idle",
     seed: int = 0,
 ) -> Tally:
     """Run `count` gates; return per check how often it ended in which status ("gate": all)."""
@@ -54,7 +57,8 @@ def gates(
         counts = injected(counts, worse.points) if worse.points else counts[[0, 0]]
     found: Tally = {"gate": Counter()}
     for _ in range(count):
-        times = idle_pair(material, rng) if quiet else rng.choice(material.times_ms)
+        runs = material.times_ms[machine]
+        times = runs[rng.integers(len(runs))]
         result = gate([draw_pair(material, times, counts, worse, rng)], policy=policy)
         found["gate"][result.status.value] += 1
         for check in result.checks:
@@ -72,24 +76,55 @@ ROWS = (
 )
 
 
-def study(material: Material, count: int, injected_count: int, seed: int) -> list[dict[str, Any]]:
-    """Return the rows of the table."""
+def study(material: Material, count: int, losses: int, seed: int) -> list[dict[str, Any]]:
+    """Return the rows of the table: `count` gates where nothing is lost, `losses` of each loss."""
     rows = []
     for data in material.counts:
-        for quiet in (False, True):
-            for words, worse, read in ROWS:
-                if quiet and read in ("miou", "memory"):
+        for words, worse, read in ROWS:
+            total = count if read == "gate" else losses
+            for machine in ("idle", "busy"):
+                if machine == "busy" and read in ("miou", "memory"):
                     continue  # nothing of them is timed
-                null = worse in (ROWS[0][1], ROWS[1][1])
-                total = count if null else injected_count
-                found = gates(material, data, worse, total, quiet=quiet, seed=seed)
-                machine = "idle" if quiet else "busy"
+                found = gates(material, data, worse, total, machine=machine, seed=seed)
                 rows.append(_row(words, data, machine, "default", total, found[read]))
-    for words, worse in (("p99: a model against itself", Worse()), ("p99: +50 %", Worse(time=1.5))):
-        total = count if worse.time == 1 else injected_count
-        found = gates(material, next(iter(material.counts)), worse, total, policy=TAIL, seed=seed)
-        rows.append(_row(words, "–", "busy", TAIL.source, total, found["gate"]))
+    first = next(iter(material.counts))
+    for machine in ("idle", "busy"):
+        for words, factor in (("itself", 1.0), ("+10 %", 1.1), ("+50 %", 1.5)):
+            total = count if factor == 1 else losses
+            worse = Worse(time=factor)
+            found = gates(material, first, worse, total, policy=TAIL, machine=machine, seed=seed)
+            rows.append(_row(f"p99: {words}", "–", machine, TAIL.source, total, found["gate"]))
+        for words, factor, total in (("itself", 1.0, count), ("+10 %", 1.1, losses)):
+            by_runs, by_numbers = apart(material.times_ms[machine], factor, total, seed)
+            what = f"5 and 3 runs apart: {words}"
+            rows.append(_row(what, "–", machine, MEDIAN.source, total, by_runs))
+            what = f"one number each, apart: {words}"
+            rows.append(_row(what, "–", machine, "more than 5 %", total, by_numbers))
     return rows
+
+
+def apart(
+    runs: Sequence[Floats], factor: float, count: int, seed: int
+) -> tuple[Counter[str], Counter[str]]:
+    """Gate runs that were made apart; and count what comparing two of their medians would say."""
+    rng = np.random.default_rng(seed)
+    found: Counter[str] = Counter()
+    naive: Counter[str] = Counter()
+    for _ in range(count):
+        chosen = rng.permutation(len(runs))[:8]
+        times = [runs[run][rng.integers(2)] for run in chosen]
+        records = [_alone(it * (factor if k > 4 else 1)) for k, it in enumerate(times)]
+        found[gate(records[5:], records[:5], MEDIAN).status.value] += 1
+        ratio = factor * np.median(times[5]) / np.median(times[0])
+        naive["fail" if ratio > 1.05 else "pass"] += 1
+    return found, naive
+
+
+def _alone(times_ms: Floats) -> Record:
+    """Return a record of the candidate alone, with times (N,)."""
+    counts = np.ones((2, 1, 2, 3))
+    record = made_record(np.stack([times_ms, times_ms]), np.full((2, 3), 1.0), counts)
+    return replace(record, measurements=record.measurements[1:], baseline="candidate")
 
 
 def _row(
@@ -130,7 +165,7 @@ def main(
         raise click.UsageError("Expected the material, or --collect FOLDER -o FILE.")
     rows = study(load_material(material), count, losses, seed)
     for row in rows:
-        click.echo("{what:38}{data:8}{machine:6}{failed:4} of {gates} failed, {warned:3} warned"
+        click.echo("{what:36}{data:8}{machine:6}{failed:4} of {gates} failed, {warned:3} warned"
                    .format(**row))  # fmt: skip  # one line
     if json_path:
         write_text(json_path, json.dumps({"seed": seed, "rows": rows}, indent=1) + "\n")

@@ -97,10 +97,13 @@ def _notes(pair: Pair, policy: Policy) -> Iterator[str]:
         before, after = old.libraries.get(library, "none"), new.libraries.get(library, "none")
         if before != after:
             yield f"{library} was {before}, is {after}."
-    if not any(budget.quantity.startswith("latency") for budget in policy.budgets):
+    gated = {budget.quantity for budget in policy.budgets}
+    if not gated & {"latency_median", "latency_p99"}:
         return
     timed = (pair.retimed,) if pair.retimed else pair.other_records
-    yield from dict.fromkeys(line for record in timed for line in record.warnings)
+    found = [line for record in timed for line in record.warnings]
     base, other, _ = pair.timed
     for item in (base[0], other[0]):
-        yield from (f"{item.name}: {line}" for line in item.warnings if line.startswith("Latency"))
+        found += [f"{item.name}: {line}" for line in item.warnings if line.startswith("Latency")]
+    tail = "latency_p99" in gated
+    yield from dict.fromkeys(line for line in found if tail or "99th percentile" not in line)

@@ -29,7 +29,7 @@ def remeasure(pair: Pair, *, rounds: int = 20, progress: bool = True) -> Pair:
 
 
 def _candidate(item: Measurement) -> Candidate:
-    known = load_artifact(item.path).sha256 if Path(item.path).exists() else None
+    known = load_artifact(Path(item.path)).sha256 if Path(item.path).exists() else None
     if known != item.sha256:
         state = "another file lies there" if known else "it is not there"
         raise InputError(

@@ -16,12 +16,12 @@ def material(repository: Path) -> Material:
     return load_material(repository / "benchmarks" / "results" / "gate-runs.json")
 
 
-@pytest.mark.parametrize("idle", [False, True])
+@pytest.mark.parametrize("machine", ["idle", "busy"])
 @pytest.mark.parametrize("worse", [Worse(), Worse(swap=True)])
 def test_a_model_seldom_fails_against_its_equal(
-    idle: bool, worse: Worse, material: Material
+    machine: str, worse: Worse, material: Material
 ) -> None:
-    found = gates(material, "camvid", worse, 20, quiet=idle, seed=11)["gate"]
+    found = gates(material, "camvid", worse, 20, machine=machine, seed=11)["gate"]
     assert found["cannot compare"] == 0
     assert found["fail"] <= 2  # three of 20 at 5 % each: once in 13; the study counts 200
 
@@ -35,7 +35,7 @@ def test_a_model_seldom_fails_against_its_equal(
     ],
 )
 def test_an_injected_loss_is_caught(worse: Worse, quantity: str, material: Material) -> None:
-    found = gates(material, "camvid", worse, 20, quiet=True, seed=12)[quantity]
+    found = gates(material, "camvid", worse, 20, seed=12)[quantity]
     assert found["fail"] >= 18
 
 
@@ -49,7 +49,7 @@ def test_what_is_injected_costs_one_point(material: Material) -> None:
 def test_the_kept_table_keeps_the_issues_promises(repository: Path) -> None:
     text = (repository / "benchmarks" / "results" / "gate-study.json").read_text(encoding="utf-8")
     rows = json.loads(text)["rows"]
-    null = [row for row in rows if row["gates"] == 200]
+    null = [row for row in rows if row["gates"] == 200 and "one number" not in row["what"]]
     assert len(null) >= 8 and all(row["failed"] <= 10 for row in null)  # 5 %
     caught = {row["what"]: row["failed"] for row in rows if row["data"] == "camvid"
               and (row["machine"] == "idle" or "latency" not in row["what"])}  # fmt: skip

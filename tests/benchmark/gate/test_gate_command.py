@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -137,6 +138,35 @@ def test_what_is_no_record_as_measured_gets_one_line(
     assert bad.read_text() != text
     for arguments in ((bad,), (good, "--baseline", bad)):
         assert says in refused(code, *arguments)
+
+
+def test_measured_again_is_what_was_measured_in_the_same_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segship.benchmark.gate import remeasure as module
+
+    record = load_record(saved(tmp_path / "r.json"))
+    files = {name: tmp_path / f"{name}.onnx" for name in ("baseline", "candidate")}
+    items = tuple(replace(it, path=str(files[it.name])) for it in record.measurements)
+    for name, file in files.items():
+        file.write_text(name)
+    monkeypatch.setattr(module, "load_artifact", lambda path: SimpleNamespace(sha256=path.stem))
+    asked: list[Any] = []
+
+    def measured(both: list[Any], **_: object) -> Record:
+        asked.extend(both)
+        return record
+
+    monkeypatch.setattr(module, "benchmark", measured)
+    pair = find_pair([replace(record, measurements=items)], [])
+    assert module.remeasure(pair, progress=False).retimed is record
+    assert [(it.name, it.source, it.runtime, it.precision) for it in asked] == [
+        (name, str(file), "onnxruntime", "fp32") for name, file in files.items()
+    ]
+    assert [(it.threads, it.batch, it.size_px) for it in asked] == [(1, 1, (64, 96))] * 2
+    moved = replace(items[1], sha256="other")
+    with pytest.raises(InputError, match="another file lies there"):
+        remeasure(find_pair([replace(record, measurements=(items[0], moved))], []))
 
 
 def test_a_file_that_is_gone_is_not_measured_again(tmp_path: Path) -> None:

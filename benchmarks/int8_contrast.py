@@ -96,6 +96,7 @@ class Row:
 @click.option("--images", default=64, show_default=True)
 @click.option("--limit", type=int, help="Evaluate on the first images only.")
 @click.option("--only", type=click.Choice(["onnx", "openvino"]), help="Leave the others out.")
+@click.option("--network", type=click.Choice(["checkpoint", "outlier twin"]), help="One alone.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
     checkpoint: str,
@@ -104,6 +105,7 @@ def main(
     images: int,
     limit: int | None,
     only: str | None,
+    network: str | None,
     json_path: Path | None,
 ) -> None:
     """Quantize in every way, evaluate the files of a network in one pass, print the table."""
@@ -111,27 +113,34 @@ def main(
     found = open_calibration(data, source.contract, images=images, evaluation=evaluation)
     pixels = list(found.pixels())
     rows: list[Row] = []
-    for network, model in (
-        ("checkpoint", source.model),
-        ("outlier twin", outlier_twin(source.model, seed=TWIN_SEED)),
-    ):
-        with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-            folder = Path(name)
-            save_hf_checkpoint(model, source.contract, folder / "checkpoint")
-            made = files(replace(source, model=model), folder, data, images, pixels, only)
-            sessions = [
-                (label, runtime, stack.enter_context(session)) for label, runtime, session in made
-            ]
-            rows += measured(network, sessions, source.contract, evaluation, limit)
-    click.echo("| network | file | on | mIoU | drop, points | labels equal |\n" + "|---" * 6 + "|")
+    networks = {
+        "checkpoint": source.model,
+        "outlier twin": outlier_twin(source.model, seed=TWIN_SEED),
+    }
+    for label in networks if network is None else (network,):
+        with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+            folder = Path(place)
+            save_hf_checkpoint(networks[label], source.contract, folder / "checkpoint")
+            made = files(replace(source, model=networks[label]), folder, data, images, pixels, only)
+            sessions = [(name, on, stack.enter_context(session)) for name, on, session in made]
+            found_rows = measured(label, sessions, source.contract, evaluation, limit)
+        show(found_rows)
+        rows += found_rows
+    if json_path:
+        content = about(evaluation, limit, len(pixels)) | {"rows": [asdict(row) for row in rows]}
+        write_text(json_path, json.dumps(content, indent=1) + "\n")
+
+
+def show(rows: list[Row]) -> None:
+    """Print one network's table."""
+    click.echo(
+        "\n| network | file | on | mIoU | drop, points | labels equal |\n" + "|---" * 6 + "|"
+    )
     for row in rows:
         click.echo(
             f"| {row.network} | {row.name} | {row.runtime} | {100 * row.miou:.2f} | "
             f"{row.drop_points:.2f} | {row.pixel_agreement:.2%} |"
         )
-    if json_path:
-        content = about(evaluation, limit, len(pixels)) | {"rows": [asdict(row) for row in rows]}
-        write_text(json_path, json.dumps(content, indent=1) + "\n")
 
 
 def files(

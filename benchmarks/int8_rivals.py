@@ -7,6 +7,8 @@ is missing. Every maker takes a float ONNX file, the file to write and the calib
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,16 @@ def _nncf(model: Any, pixels: Images, model_type: str, left_out: str = "") -> An
 
 
 def modelopt(source: Path, target: Path, pixels: Images) -> None:
-    """ModelOpt's INT8 with entropy, FP32 around it."""
+    """ModelOpt's INT8 with entropy, FP32 around it, in a process of its own.
+
+    It patches ONNX Runtime's quantizer, which fails afterwards in the same process.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(_modelopt, source, target, pixels).result()
+    _keep_metadata(source, target)
+
+
+def _modelopt(source: Path, target: Path, pixels: Images) -> None:
     from modelopt.onnx.quantization import (  # type: ignore[import-not-found]  # as above
         quantize as quantize_onnx,
     )
@@ -92,7 +103,6 @@ def modelopt(source: Path, target: Path, pixels: Images) -> None:
         high_precision_dtype="fp32",
         output_path=str(target),
     )
-    _keep_metadata(source, target)
 
 
 def _keep_metadata(source: Path, target: Path) -> None:

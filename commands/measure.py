@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,7 +59,7 @@ def benchmark(artifacts: tuple[str, ...], data: str | None, **options: Any) -> N
 def _sweep(
     candidates: list[Candidate],
     axes: list[Any],
-    outputs: dict[str, Path | None],
+    outputs: dict[str, Any],
     others: dict[str, Any],
 ) -> None:
     """Measure every combination, print the rows and write them as JSON where asked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,8 +45,8 @@ def take_scoring(options: dict[str, Any]) -> Scoring:
     return read_scoring(**{name: value for name, value in given.items() if value is not None})
 
 
-def take_outputs(options: dict[str, Any]) -> dict[str, Path | None]:
-    """Take the output paths out of the options, each known to be writable."""
+def take_outputs(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the outputs out of the options: paths known to be writable, a tracker that answers."""
     from ..reports.confusion_file import check_confusion_path
     from ..reports.model_table import check_table_path
 
@@ -56,14 +55,25 @@ def take_outputs(options: dict[str, Any]) -> dict[str, Path | None]:
     check_confusion_path(outputs["confusion"])
     check_table_path(outputs["table"])
     check_writable(*outputs.values())
+    outputs["mlflow"] = options.pop("mlflow")
+    if outputs["mlflow"]:
+        from ..reports.mlflow_log import check_tracker
+
+        check_tracker(outputs["mlflow"])
     return outputs
 
 
-def deliver(record: Record, outputs: dict[str, Path | None]) -> None:
-    """Print a record and write it to the files asked for."""
+def deliver(record: Record, outputs: dict[str, Any]) -> None:
+    """Print a record, write it to the files asked for and log it where asked."""
     from ..reports.table import print_record
     from ..reports.write import write_record
 
     print_record(record, console())
-    for path in write_record(record, **outputs):
+    tracker = outputs.pop("mlflow")
+    written = write_record(record, **outputs)
+    for path in written:
         click.echo(f"written: {path}")
+    if tracker:
+        from ..reports.mlflow_log import log_record
+
+        click.echo(f"logged: {tracker}, run {log_record(record, tracker, written)}")

@@ -27,4 +27,9 @@ SCORES = (
         type=click.Path(path_type=Path),
         help="Write one row per model as .md, .tex or .csv.",
     ),
+    click.option(
+        "--mlflow",
+        metavar="URI",
+        help="Log the record to MLflow: a server, sqlite:///FILE or a folder.",
+    ),
 )

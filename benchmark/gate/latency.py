@@ -118,7 +118,7 @@ def _by_rounds(
     if len(base.samples_ms) != len(other.samples_ms):
         raise Incomparable("other numbers of samples: the two were not measured in turns")
     rounds = len(base.samples_ms) // ROUND
-    if rounds < FEWEST_ROUNDS:
+    if rounds < FEWEST_ROUNDS or 2.0 ** (1 - rounds) > 1 - policy.confidence:
         raise Incomparable(f"{len(base.samples_ms)} samples are too few: "
                            f"measure {FEWEST_ROUNDS * ROUND} or more")  # fmt: skip  # one sentence
     first, second = (np.log(it.samples_ms[: rounds * ROUND]).reshape(rounds, ROUND)

@@ -67,6 +67,13 @@ def test_junit_is_what_its_readers_expect() -> None:
     assert [it.text for it in suite.findall("system-out")] == ["Busy machine."]
 
 
+def test_a_warning_is_neither_a_failure_nor_an_error_in_junit() -> None:
+    found = result()
+    only = GateResult("a", "b", "p", tuple(it for it in found.checks if it.status is Status.WARN))
+    root = ElementTree.fromstring(gate_junit(only))
+    assert [root.get(name) for name in ("tests", "failures", "errors")] == ["1", "0", "0"]
+
+
 def test_junit_survives_any_name() -> None:
     root = ElementTree.fromstring(gate_junit(result(NASTY, NASTY)))
     case = root.find("testsuite/testcase")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from segship.benchmark.gate.compare import check_pair, gate
+from segship.benchmark.gate.latency import median_limits
 from segship.benchmark.gate.outcome import Check, Status
 from segship.benchmark.gate.pairing import find_pair
 from segship.benchmark.gate.policy import DEFAULT, Budget, Policy
@@ -349,3 +350,18 @@ def test_a_clear_loss_is_not_called_unclear() -> None:
     few = counts(0.3, images=8)
     found = checked(record(table=few), budget("miou", 0.1, "points"))["miou"]
     assert found.status is Status.FAIL and found.note == ""
+
+
+def test_limits_of_a_median_hold_as_often_as_they_say() -> None:
+    for count, low, high in ((8, 1, 8), (10, 2, 9), (20, 6, 15), (60, 22, 39)):  # Conover, table A3
+        assert median_limits(np.arange(1.0, count + 1), 0.95) == (low, high)
+    rng = np.random.default_rng(8)
+    limits = [median_limits(rng.exponential(1, 20), 0.95) for _ in range(2000)]
+    held = np.mean([low <= np.log(2) <= high for low, high in limits])
+    assert 0.945 <= held <= 0.975  # exactly 95.9 %, and three standard deviations of 0.44 %
+
+
+def test_more_confidence_wants_more_rounds() -> None:
+    policy = replace(budget("latency_median", 5), confidence=0.999)
+    assert checked(record(rounds=10), policy)["latency_median"].status is Status.CANNOT
+    assert checked(record(rounds=11), policy)["latency_median"].status is Status.PASS

@@ -33,7 +33,7 @@ class TimeShift:
 
     old_ms: float
     new_ms: float
-    verdict: str  # "faster", "slower", "noise", "machine" or "not ranked"
+    verdict: str  # "faster", "slower" (with "?": runs may differ as much), "noise", "machine" …
     reason: str
     test: RankTest | None = None
 
@@ -169,6 +169,7 @@ def _beside(shift: TimeShift | None, controls: Sequence[Pair], is_still: bool) -
     if not tests:
         return replace(
             shift,
+            verdict=f"{shift.verdict}?",
             reason=f"{shift.reason}; no unchanged artifact in both tells how much runs differ",
         )
     low = min(1.0, *(item.low for item in tests))

@@ -19,7 +19,7 @@ GRID = 16  # cells per side: 2 · 16 · 16 = 512 bits
 HASH_BITS = 2 * GRID * GRID
 # Measured on CamVid with benchmarks/near_duplicates.py: a copy encoded anew (JPEG 10 to 75),
 # resized (1/4 to 2), made brighter or darker (0.5 to 1.5) or of other contrast is at most 45 bits
-# away; the nearest pair of the official train and val is 165 apart, cropped by 3 % at most 96.
+# away, without 3 % of every side at most 96; the nearest pair of the official train and val is 165.
 NEAR_BITS = 96
 
 

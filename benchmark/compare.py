@@ -20,7 +20,7 @@ from .compare_settings import (
     shape_barriers,
     time_barriers,
 )
-from .rank_test import MINIMUM, RankTest, rank_test
+from .ranks import MINIMUM, RankTest, rank_test
 from .record import Measurement, Record, Samples
 
 SIGNIFICANCE = 0.01

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from segship.benchmark.rank_test import rank_test
+from segship.benchmark.ranks import rank_test
 from segship.common.errors import InputError
 
 

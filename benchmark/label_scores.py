@@ -85,14 +85,8 @@ class LabelScores:
         """
         pairs = zip(self.confusions, predictions, strict=True)
         counts = np.stack([confusion.update(truth, labels, name) for confusion, labels in pairs])
-        before = [agreement.same for agreement in self.agreements]
-        shares = [
-            agreement.update(truth, predictions[0], prediction)
-            for agreement, prediction in zip(self.agreements, predictions[1:], strict=True)
-        ]
+        shares = self._agree(truth, predictions)
         self.counts.append(counts.astype(np.uint32))
-        for known, agreement, earlier in zip(self.same, self.agreements, before, strict=True):
-            known.append(agreement.same - earlier)
         for confusion, means in zip(self.confusions, self.levels, strict=True):
             for mean in means:
                 mean.add(confusion.table)
@@ -110,6 +104,17 @@ class LabelScores:
             accuracy=_hit_share(counts[0]),
         )
         self.images += 1
+
+    def _agree(self, truth: Labels, predictions: Sequence[Labels]) -> list[float]:
+        """Return the share of pixels on which each candidate agrees with the baseline."""
+        shares = []
+        for agreement, prediction, known in zip(
+            self.agreements, predictions[1:], self.same, strict=True
+        ):
+            before = agreement.same
+            shares.append(agreement.update(truth, predictions[0], prediction))
+            known.append(agreement.same - before)
+        return shares
 
     def result(self) -> list[Accuracy]:
         """Return one accuracy per model, in order.

@@ -234,11 +234,7 @@ def save_record(record: Record, path: Path) -> None:
 
 
 def load_record(path: Path) -> Record:
-    """Read a record; refuse other schemas, files that are no record, and edited ones.
-
-    Raises:
-        InputError: as said; OtherSchemaError for another version.
-    """
+    """Read a record; InputError for what is none or was edited, OtherSchemaError for another."""
     text = existing_path(path, "a record").read_text(encoding="utf-8", errors="replace")
     try:
         values = json.loads(text)

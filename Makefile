@@ -16,7 +16,7 @@ STAMP := .venv/.segship-installed
 # build: inside .venv, beside a CPU torch, it would make transformers fail to import.
 SMP := segmentation-models-pytorch==0.6.0 timm==1.0.31 torchvision==0.28.0
 
-.PHONY: setup smp demo demo-checkpoint gpu-check test check style lock clean help
+.PHONY: setup smp mlflow demo demo-checkpoint gpu-check test check style lock clean help
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
@@ -35,6 +35,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 smp: setup  ## The real segmentation_models_pytorch for its parity test, into .venv/smp (11 MB)
 	$(PIP) install --quiet --no-deps --upgrade --target .venv/smp $(SMP)
+
+mlflow: setup  ## A real MLflow server for its tests, into .venv/mlflow (large; without it they skip)
+	$(PIP) install --quiet --upgrade --target .venv/mlflow mlflow
 
 demo: setup  ## Checkpoint to measured report, on pictures drawn here (a minute or two)
 	$(BIN)/python -m segship.cli run examples/demo/recipe.yaml

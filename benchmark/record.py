@@ -235,17 +235,13 @@ def save_record(record: Record, path: Path) -> None:
 
 def load_record(path: Path) -> Record:
     """Read a record; InputError for what is none or was edited, OtherSchemaError for another."""
-    text = existing_path(path, "a record").read_text(encoding="utf-8", errors="replace")
-    try:
-        values = json.loads(text)
-        version = values["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"Expected a segship record in JSON, but {path} is none.") from error
+    from .record_reader import read_values, record_from_json
+
+    values = read_values(existing_path(path, "a record"))
+    version = values["schema_version"]
     if version != SCHEMA_VERSION:
         raise OtherSchemaError(
             f"Expected record schema {SCHEMA_VERSION}, but {path} has {version}: measure again."
         )
     refuse_edited(values, str(path))
-    from .record_reader import record_from_json
-
     return record_from_json(values, str(path))

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
+from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
 from .record import Record
+from .record_check import refuse_impossible
+
+_MOST = 2**63  # what a count can be; numpy holds no more
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Return the JSON of a record with its schema version, which alone is known to be there.
+
+    Raises:
+        InputError: it is no JSON, has no schema version, or holds what no record can: NaN,
+            infinity, half a character, or brackets in thousands.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        values: dict[str, Any] = json.loads(text)
+        values["schema_version"]
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"Expected a segship record in JSON, but {path} is none.") from error
+    return values
 
 
 def record_from_json(values: dict[str, Any], source: str) -> Record:
     """Rebuild a `Record`; `source` names the file in the error for a malformed one."""
     try:
-        record = build(Record, values)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        record = typing.cast(Record, build(Record, values))
+        refuse_impossible(record)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise InputError(
             f"Expected a whole segship record, but {source} is not: {error}."
         ) from error
-    return typing.cast(Record, record)
+    return record
 
 
 def build(wanted: Any, value: Any) -> Any:
@@ -48,4 +71,6 @@ def _checked(wanted: Any, value: Any) -> Any:
     kinds = {float: (int, float), int: (int,), str: (str,)}.get(wanted)
     if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
         raise TypeError(f"{value!r} is no {wanted.__name__}")
+    if isinstance(value, int) and not -_MOST <= value < _MOST:
+        raise ValueError("a whole number in it is too large")
     return value

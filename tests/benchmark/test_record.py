@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -247,3 +249,48 @@ def test_damaged_counts_are_refused(text: str) -> None:
     for read in (unpack_counts, unpack_same):
         with pytest.raises(InputError, match="damaged"):
             read(ImageCounts(2, 3, text, text))
+
+
+def _measured(values: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = values["measurements"][0]
+    return found
+
+
+IMPOSSIBLE: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+    ("segship record in JSON", lambda it: _measured(it)["memory"].update(file_mib=float("nan"))),
+    ("segship record in JSON", lambda it: _measured(it)["memory"].update(file_mib=float("inf"))),
+    ("segship record in JSON", lambda it: _measured(it)["contract"].update(mean=float("nan"))),
+    ("segship record in JSON", lambda it: it.update(title="half \ud800")),
+    ("too large", lambda it: _measured(it)["memory"].update(file_mib=10**400)),
+    ("too large", lambda it: _measured(it).update(parameters=2**63)),
+    ("less than no memory", lambda it: _measured(it)["memory"].update(file_mib=-1.0)),
+    ("less than no memory", lambda it: _measured(it)["memory"].update(peaks_mib=[5.0, -1.0])),
+    ("no square", lambda it: _measured(it)["accuracy"].update(confusion=[[1, 2], [3]])),
+    ("no square", lambda it: _measured(it)["accuracy"].update(confusion=[[1, -2], [3, 4]])),
+    ("no list of passes", lambda it: _measured(it)["lineage"].update(passes=3)),
+    ("no measurement", lambda it: it.update(measurements=[])),
+    ("its baseline 'z' is no", lambda it: it.update(baseline="z")),
+    ("two measurements are", lambda it: it["measurements"].append(_measured(it))),
+]
+
+
+@pytest.mark.parametrize(("says", "change"), IMPOSSIBLE)
+def test_what_no_run_measures_is_refused(
+    says: str, change: Callable[[dict[str, Any]], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "r.json"
+    save_record(full_record(), path)
+    values = json.loads(path.read_text())
+    del values["digest"]  # as if it had been recorded so
+    change(values)
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=says) as caught:
+        load_record(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_brackets_without_end_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text('{"schema_version": 1, "x": ' + "[" * 100_000)
+    with pytest.raises(InputError, match="segship record in JSON"):
+        load_record(path)

@@ -153,7 +153,7 @@ class _Tracker:
         except ImportError as error:
             raise MissingDependencyError(
                 "Expected MLflow for --mlflow, but it is not installed: "
-                "pip install 'segship[mlflow]'."
+                "pip install mlflow-skinny."
             ) from error
         self._uri = uri
         self._client = self._call(self._mlflow.MlflowClient, tracking_uri=uri)

@@ -21,7 +21,7 @@ class OnnxRuntimeSession(Session):
     def __init__(self, artifact: Artifact, precision: str, threads: int) -> None:
         """Open `artifact` with `threads` threads inside an operator; `precision` is "fp32"."""
         self.precision, self.threads, self.contract = precision, threads, artifact.contract
-        self.notes = half_notes(artifact.lineage)
+        self.notes = (*self.notes, *half_notes(artifact.lineage))
         file = read_onnx_file(artifact.path)
         (self.input,) = file.inputs
         self.outputs, self._names = describe_heads(file.outputs, self.contract.heads)

@@ -194,7 +194,12 @@ def test_doctor_names_every_runtime() -> None:
 def test_interruption_exits_130(tmp_path: Path, tiny_onnx: Path) -> None:
     command = [sys.executable, "-m", "segship.cli", "benchmark", str(tiny_onnx)]
     process = subprocess.Popen(
-        [*command, "--rounds", "100000"], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [*command, "--rounds", "100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # a job in the background of a script is started with SIGINT ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     me = psutil.Process(process.pid)
     workers: list[psutil.Process] = []

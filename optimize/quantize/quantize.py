@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from ...calibration.calibration_set import CalibrationSet
 from ...calibration.ranges import Ranges
 from ...common.errors import CheckFailedError, InputError
 from ...common.files import atomic_path, probe_writable, sha256_file
+from ...common.laps import Laps
 from ...runtimes.artifact import CONTRACT_KEY, LINEAGE_KEY, Artifact
 from .explain import NodeRow
 from .float_graph import FloatGraph, Say, float_graph, recorded
@@ -139,8 +139,7 @@ def quantize(
 
     The report's `refuse_drop` says whether `max_miou_drop` was kept.
     """
-    started = time.perf_counter()
-    target = Path(output)
+    clock, target = Laps(), Path(output)
     request = QuantizeRequest(precision, data, **options)
     if precision == "mixed" and request.state is None:
         request = replace(request, state=target.with_name(f"{target.name}.trials.json"))
@@ -148,51 +147,49 @@ def quantize(
     _refuse_itself(source, target)
     profile = read_profile(request.profile)
     with TemporaryDirectory(prefix="segship-") as folder:
-        clock = _Clock(started)
         floats = float_graph(source, request, profile, Path(folder), settings, say)
         clock.lap("float graph")
-        method = "minmax" if precision == "fp16" else request.method
-        say(f"ranges       {method} for {precision}")
+        say(f"ranges       {'minmax' if precision == 'fp16' else request.method} for {precision}")
         made = MAKERS[precision](floats, request, profile)
         clock.lap("calibration")
         artifact = _write(target, made, floats)
-        few = itertools.islice(floats.pixels(), VERDICT_IMAGES)
-        verdict = compare_artifacts(floats.artifact, artifact, few)
+        report = _report(artifact, made, floats, request, profile)
         clock.lap("verdict")
-        judgement = None
         if request.evaluation is not None:
             say(f"evaluation   float and {precision} on {request.evaluation}")
-            way = made.search.precision if made.search else "fp32"
-            judgement = judge(floats.artifact, artifact, request.evaluation, profile, precision=way)
+            report = replace(report, judgement=_judged(artifact, made, floats, request, profile))
             clock.lap("evaluation")
-        float_mib = floats.artifact.path.stat().st_size / _MEBI
+    return replace(report, seconds=clock.seconds)
+
+
+def _report(
+    artifact: Artifact, made: Made, floats: FloatGraph, request: QuantizeRequest, profile: Profile
+) -> QuantizeReport:
+    """Compare the written file with the float graph and say what was done."""
+    few = itertools.islice(floats.pixels(), VERDICT_IMAGES)
+    advice = _advice(request.precision, profile)
     return QuantizeReport(
         artifact,
         profile,
-        precision,
+        request.precision,
         floats.calibration,
         made.ranges,
         made.rows,
-        float_mib,
-        clock.laps,
-        (*floats.calibration.notes, *floats.notes, *made.notes, *_advice(precision, profile)),
-        judgement,
-        request.max_miou_drop,
-        verdict,
+        float_mib=floats.artifact.path.stat().st_size / _MEBI,
+        seconds={},
+        notes=(*floats.calibration.notes, *floats.notes, *made.notes, *advice),
+        max_miou_drop=request.max_miou_drop,
+        verdict=compare_artifacts(floats.artifact, artifact, few),
         sensitivity=made.sensitivity,
         search=made.search,
     )
 
 
-class _Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self, started: float) -> None:
-        self._last, self.laps = started, dict[str, float]()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name], self._last = now - self._last, now
+def _judged(
+    artifact: Artifact, made: Made, floats: FloatGraph, request: QuantizeRequest, profile: Profile
+) -> Judgement:
+    way = made.search.precision if made.search else "fp32"
+    return judge(floats.artifact, artifact, request.evaluation or "", profile, precision=way)
 
 
 def _write(target: Path, made: Made, floats: FloatGraph) -> Artifact:

@@ -6,7 +6,6 @@ real modules, the builder itself is a stand-in.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...common.errors import InputError
 from ...common.files import existing_path, probe_writable
+from ...common.laps import Laps
 from .builder import Recipe, build_plan, make_builder
 from .dla import refuse_dla
 from .failure import BuildLog
@@ -70,7 +70,7 @@ def build(
     machine = find_machine(trt, device)
     refuse_generation(request, machine.generation, machine.version)
     portability = refuse_device(request, machine.device)
-    clock = _Clock()
+    clock = Laps()
     say(f"graph        {source}")
     found = read_source(Path(source), settings, layer_norm=machine.generation.layer_norm)
     recipe = _recipe(found, request, machine)
@@ -83,18 +83,7 @@ def build(
         variance = _repeat(target, recipe, found, machine, say, compare)
         clock.lap("repeat")
     notes = (*portability, *_graph_notes(found, machine), *report.notes)
-    return replace(report, seconds=clock.laps, notes=notes, variance=variance)
-
-
-class _Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self) -> None:
-        self._last, self.laps = time.perf_counter(), dict[str, float]()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name], self._last = now - self._last, now
+    return replace(report, seconds=clock.seconds, notes=notes, variance=variance)
 
 
 def _refuse_target(source: Path, target: Path) -> None:

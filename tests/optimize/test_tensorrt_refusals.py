@@ -172,6 +172,7 @@ def test_the_dla_is_refused_with_the_graphs_operators(tmp_path: Path) -> None:
 )
 def test_wrong_names_are_refused(tmp_path: Path, source: str, output: str, text: str) -> None:
     plain(tmp_path)
+    (tmp_path / "m.pth").touch()
     with pytest.raises(InputError, match=text):
         build(tmp_path / source, tmp_path / output, trt=fake_tensorrt("10.3.0"), device=ORIN)
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 enum { COPY, RECORD, CALL, MAX = 512 };
@@ -64,7 +65,10 @@ static int take(void **out, size_t size, int host) {
     if (!host && used + size > total) return last_error = OUT_OF_MEMORY;
     for (int i = 0; i < MAX; i++) {
         if (blocks[i].at) continue;
-        *out = blocks[i].at = malloc(size ? size : 1);
+        /* mapped, not from the heap, which may lie below 4 GiB: addresses are to need 64 bits */
+        *out = mmap(0, size ? size : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (*out == MAP_FAILED) { *out = 0; return last_error = OUT_OF_MEMORY; }
+        blocks[i].at = *out;
         memset(*out, 0xA5, size);
         blocks[i].size = size; blocks[i].host = host;
         if (!host) used += size;
@@ -78,7 +82,7 @@ static int give(void *at, int host) {
     if (!b || b->at != at || b->host != host) return last_error = INVALID;
     if (!host) used -= b->size;
     memset(at, 0x5A, b->size);
-    free(at); b->at = 0;
+    munmap(at, b->size ? b->size : 1); b->at = 0;
     return 0;
 }
 int cudaMalloc(void **out, size_t size) { *out = 0; START; return take(out, size, 0); }

@@ -15,18 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...calibration.ranges import Ranges
-from ...calibration.weights import weight_scales
 from ...common.errors import InputError, MissingDependencyError
 from .constants import Constants
 from .graph_sums import constant_node, summed, with_outputs
-from .plan import INT8, QuantPlan
+from .half_scales import half_scale
+from .plan import INT8, QuantForm, QuantPlan
 from .qdq import insert_qdq
-from .qdq_weights import output_axis
+from .qdq_weights import output_axis, weight_step
 from .view import GraphView, attribute
 
 if TYPE_CHECKING:
     import onnx
 
+LEVELS = 127  # of int8, symmetric
+_SETTLED = 3  # passes after which steps stay
 GRAM_VALUES = 1 << 25  # numbers of all matrices kept at a time: 256 MiB in float64
 
 
@@ -81,7 +83,7 @@ def round_weights(
         widths = {name: _inputs(constants.view, name) for name in group}
         for name, gram in _grams(quantized, widths, images()):
             node = constants.view.named[name]
-            sqnr_db[name], gain = _round(constants, node, gram)
+            sqnr_db[name], gain = _round(constants, node, gram, plan.form)
             gains.append(gain)
     middle = f", noise of the output {np.median(gains):.1f} dB lower (median)" if gains else ""
     note = f"adaptive rounding: {len(chosen)} of {len(products)} weights{middle}"
@@ -162,7 +164,7 @@ def _gram_nodes(node: onnx.NodeProto, width: int) -> tuple[list[onnx.NodeProto],
 
 
 def _round(
-    constants: Constants, node: onnx.NodeProto, gram: NDArray[np.float64]
+    constants: Constants, node: onnx.NodeProto, gram: NDArray[np.float64], form: QuantForm
 ) -> tuple[float, float]:
     """Write the rounded weight of `node`; return its SQNR and what its output gains, in dB."""
     try:
@@ -178,13 +180,30 @@ def _round(
         return np.inf, 0.0
     axis = output_axis(node)
     exact = np.moveaxis(weight.astype(np.float64), axis, 0).reshape(weight.shape[axis], -1)
-    ours = adaptive_round(torch.from_numpy(exact), torch.from_numpy(gram)).numpy()
-    step = weight_scales(exact.astype(np.float32), 0).astype(np.float64)[:, None]
-    nearest = np.rint(exact / step) * step
+    step = _grid(exact, weight_step(constants.view, form, node, node.input[1]), form)
+    tensors = (torch.from_numpy(item) for item in (exact, gram, step))
+    ours = adaptive_round(*tensors).numpy()
+    nearest = np.clip(np.rint(exact / step[:, None]), -LEVELS, LEVELS) * step[:, None]
     back = np.moveaxis(ours.reshape(np.moveaxis(weight, axis, 0).shape), 0, axis)
     constants.write(node, 1, back.astype(np.float32))
     costs = [float((((item - exact) @ gram) * (item - exact)).sum()) for item in (nearest, ours)]
     return _decibel(np.square(exact).sum(), np.square(ours - exact).sum()), _decibel(*costs)
+
+
+def _grid(
+    exact: NDArray[np.float64], written: NDArray[np.float32], form: QuantForm
+) -> NDArray[np.float64]:
+    """Return the steps (out,) that a quantizer finds again in the weights (out,in) rounded to them.
+
+    `written` is what it finds in the exact ones. Rounded up to FP16, a step may leave level 127
+    empty, and the largest weight that is left then asks for a smaller one.
+    """
+    peaks = np.abs(exact).max(axis=1)
+    for _ in range(_SETTLED):
+        left = np.minimum(np.rint(peaks / written), LEVELS) * written / LEVELS
+        found = np.where(left > 0, left, 1).astype(np.float32)
+        written = half_scale(found) if form.half_scales else found
+    return written.astype(np.float64)
 
 
 def _decibel(signal: float, noise: float) -> float:

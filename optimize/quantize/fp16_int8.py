@@ -43,8 +43,9 @@ def fp16_around(
     """Return `quantized` with FP16 wherever calibration says that it fits.
 
     Args:
-        quantized: what `insert_qdq(model, ranges, plan)` gave; its biases may have changed since.
-        model: the float graph before it, with a name for every node.
+        quantized: what `insert_qdq(model, ranges, plan)` gave.
+        model: the float graph before it, with a name for every node; constants and scales are
+            judged as it has them, so it is the one with rounded weights and corrected biases.
         ranges: of all its activations, by any method: of what is not quantized, and of what an
             INT8 product makes, the exact extremes count.
         plan: its form has `half_scales`.

@@ -67,7 +67,7 @@ def make_int8(floats: FloatGraph, request: QuantizeRequest, profile: Profile) ->
     extra = (*plan.notes, *float_notes(request, profile, opset))
     rows = plan
     if half:
-        around = fp16_around(model, floats.model, ranges, plan)
+        around = fp16_around(model, improved.model, ranges, plan)
         model, rows = around.model, replace(plan, choices=around.choices)
         extra = (*extra, HALF_QDQ if opset >= HALF_OPSET else CAST_QDQ, *around.notes)
     done = PassNote(request.precision, len(plan.nodes), (*notes, *extra))

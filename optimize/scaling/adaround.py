@@ -27,11 +27,12 @@ _DAMPING = 0.01  # of the mean diagonal of G, which may be singular; GPTQ's valu
 _LEAST_GAIN = 1e-12  # of the largest possible one; below lies float64 rounding
 
 
-def adaptive_round(weight: Tensor, gram: Tensor) -> Tensor:
+def adaptive_round(weight: Tensor, gram: Tensor, steps: Tensor | None = None) -> Tensor:
     """Return `weight` (out,in) or (out,in,1,1) on the int8 grid of its rows, rounded for `gram`.
 
-    `gram` is Σ x xᵀ (in,in) of the layer's inputs. The largest |w| of a row stays on level 127,
-    so that a quantizer that takes its scale from the largest weight finds the same grid.
+    `gram` is Σ x xᵀ (in,in) of the layer's inputs. `steps` (out,) are those of the grid; None puts
+    the largest |w| of a row on level 127. The largest is rounded to nearest, so that a quantizer
+    that takes its scale from the largest weight finds the same grid.
 
     Raises:
         InputError: a Gram matrix of another size.
@@ -42,13 +43,14 @@ def adaptive_round(weight: Tensor, gram: Tensor) -> Tensor:
             f"Expected a 1×1 layer and a Gram matrix of its {matrix.shape[1]} inputs, but got "
             f"{tuple(weight.shape)} and {tuple(gram.shape)}."
         )
-    steps = weight_steps(matrix)[:, None]
-    exact = matrix / steps
+    grid = (weight_steps(matrix) if steps is None else steps.double())[:, None]
+    exact = matrix / grid
     gram = gram.double()
-    ends = [_descend(exact, start, gram) for start in (exact.round(), _feedback(exact, gram))]
+    nearest = exact.round().clamp(-LEVELS, LEVELS)
+    ends = [_descend(exact, start, gram) for start in (nearest, _feedback(exact, nearest, gram))]
     costs = torch.stack([_cost(levels - exact, gram) for levels in ends])
     levels = torch.where((costs[0] <= costs[1])[:, None], ends[0], ends[1])
-    return (levels * steps).to(weight.dtype).reshape(weight.shape)
+    return (levels * grid).to(weight.dtype).reshape(weight.shape)
 
 
 def collect_grams(
@@ -93,18 +95,19 @@ def _add_gram(into: dict[str, Tensor], path: str) -> Callable[..., None]:
     return add
 
 
-def _feedback(exact: Tensor, gram: Tensor) -> Tensor:
+def _feedback(exact: Tensor, nearest: Tensor, gram: Tensor) -> Tensor:
     """Round column by column to a neighbour; what is left to do takes the error over."""
     size = len(gram)
     damping = _DAMPING * gram.diagonal().mean().clamp(min=1e-30)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram + damping * torch.eye(size)))
     factor = torch.linalg.cholesky(inverse, upper=True)
-    wanted, levels = exact.clone(), exact.round()
+    wanted, levels = exact.clone(), nearest.clone()
     fixed = _largest(exact)
     for column in range(size):
-        low, high = exact[:, column].floor(), exact[:, column].ceil()
-        nearest = torch.minimum(torch.maximum(wanted[:, column].round(), low), high)
-        levels[:, column] = torch.where(fixed[:, column], levels[:, column], nearest)
+        low = exact[:, column].floor().clamp(min=-LEVELS)
+        high = exact[:, column].ceil().clamp(max=LEVELS)
+        near = torch.minimum(torch.maximum(wanted[:, column].round(), low), high)
+        levels[:, column] = torch.where(fixed[:, column], levels[:, column], near)
         error = (wanted[:, column] - levels[:, column]) / factor[column, column]
         wanted[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]
     return levels

@@ -12,13 +12,16 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from onnx import helper
 
+from segship.calibration.weights import weight_scales
 from segship.cli import segship
 from segship.common.errors import InputError
 from segship.optimize.quantize.adaptive import Rounding, round_weights
 from segship.optimize.quantize.edges import quantized_tensors
+from segship.optimize.quantize.half_scales import is_half
 from segship.optimize.quantize.plan import QuantForm, make_plan
 from segship.optimize.quantize.qdq import insert_qdq
 from segship.optimize.quantize.quantize import quantize
+from segship.optimize.quantize.view import GraphView
 from segship.tests.optimize.quantize_graphs import constant, graph_of, ranges_of, rounded, run
 
 RANDOM = np.random.default_rng(6)
@@ -81,6 +84,29 @@ def test_output_comes_nearer_and_the_grid_stays(name: str, stored: str) -> None:
     assert not np.array_equal(np.rint(levels), np.rint(plain))
     if stored == "int8":
         assert np.array_equal(constant(files[1], f"w_axis{axis}_quantized"), np.rint(levels))
+
+
+@pytest.mark.parametrize("factor", [1.0, *(2.0**-9 * step for step in (1, 0.93, 0.61, 0.5))])
+def test_weights_lie_on_the_grid_of_fp16_scales(factor: float) -> None:
+    """With the first factor; the others give scales that are subnormal in FP16."""
+    form = QuantForm(half_scales=True)
+    case = CASES["MatMul"][0], {"w": np.float32(factor) * WEIGHT.T}, TOKENS
+    model, ranges, plan, found = rounding(case, form)
+    files = [insert_qdq(start, ranges, plan) for start in (model, found.model)]
+    scales = [constant(item, "w_axis1_scale") for item in files]
+    assert is_half(scales[1]) and np.all(scales[1] <= scales[0])
+    np.testing.assert_allclose(scales[1], scales[0], rtol=1 / 64)  # one step of 2^-24 apart
+    assert not np.array_equal(scales[1], weight_scales(constant(model, "w"), 1))
+    levels = constant(found.model, "w") / scales[1]
+    assert np.abs(levels - np.rint(levels)).max() < 1e-3  # float32 division
+    assert np.array_equal(constant(files[1], "w_axis1_quantized"), np.rint(levels))
+    ((_, said),) = found.sqnr_db.items()
+    view = GraphView(model)
+    written = constant(files[1], "w_axis1_quantized") * scales[1].astype(np.float64)
+    exact = view.array("w")
+    assert exact is not None
+    noise = np.square(written - exact).sum()
+    assert said == pytest.approx(10 * np.log10(np.square(exact).sum() / noise), abs=1e-3)
 
 
 def two_readers(shared: bool) -> Case:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from ..common.cli_options import FILE, check_writable
+from ..common.cli_options import FILE
+from ..common.cli_outputs import check_outputs
 from .shared import console
 
 
@@ -26,7 +27,7 @@ def compare(records: tuple[Path, ...], json_path: Path | None, markdown: Path | 
     """
     if len(records) < 2:
         raise click.UsageError("Give the old record and at least one new one.")
-    check_writable(json_path, markdown)
+    check_outputs((json_path, markdown), records)
     from ..benchmark.compare import compare as compare_records
     from ..benchmark.record import load_record
     from ..common.files import write_text

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..common.cli_gate import gate_options
-from ..common.cli_options import FILE, check_writable, refuse_given
+from ..common.cli_options import FILE, refuse_given
+from ..common.cli_outputs import check_outputs
 from .shared import aside, console
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ def gate(
     Example: segship gate record.json --baseline baseline.json --policy gate.yaml --junit gate.xml
     """
     outputs = {name: options.pop(name) for name in ("junit", "json_path", "markdown")}
-    check_writable(*outputs.values())
     baselines = options.pop("baselines")
     if update:
         _refuse_update(records, baselines)
+        check_outputs([*outputs.values(), *baselines], [*records, options["policy"]])
     else:
         refuse_given(ctx, "Only --update writes a baseline", "reason")
+        check_outputs(outputs.values(), [*records, *baselines, options["policy"]])
     github = options.pop("github")
     result = None
     if not (update and not baselines[0].exists()):

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..common.cli_options import FILE
+from ..common.cli_outputs import check_outputs
 
 
 @click.command()
@@ -16,7 +17,7 @@ from ..common.cli_options import FILE
 @click.option("--confusion", type=FILE, help="Confusion matrices of one record: .png or .csv.")
 @click.option(
     "--max-miou-drop",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, 100),
     metavar="POINTS",
     help="Draw this budget into the plots (that of the record's search).",
 )
@@ -52,12 +53,17 @@ def report(
     Example: segship report record.json other.json -o report.html
     """
     from ..benchmark.part_precision import part_precisions
-    from ..reports.write import write_further, write_report
+    from ..reports.write import check_report, write_further, write_report
 
     if not (out or table or confusion):
         raise click.UsageError("Give an output: -o, --table or --confusion.")
     if bool(attention) != (photo is not None):
         raise click.UsageError("--attention and --photo go together.")
+    drawn = (attention, network, max_miou_drop is not None)
+    if any(drawn) and (out is None or out.suffix == ".md"):
+        raise click.UsageError("Budget, --network and --attention are drawn in HTML: -o FILE.html.")
+    check_report(records, out, table=table, confusion=confusion)
+    check_outputs((out, table, confusion), (*records, *attention, *network, photo))
     parts = {str(path): part_precisions(path) for path in network}
     maps = None
     if photo is not None:
@@ -65,8 +71,9 @@ def report(
 
         maps = attention_maps(attention, photo)
     budget = None if max_miou_drop is None else max_miou_drop / 100
+    further = write_further(records, table=table, confusion=confusion)
     if out is not None:
         path = write_report(records, out, max_miou_drop=budget, attention=maps, network=parts)
         click.echo(f"report: {path}")
-    for path in write_further(records, table=table, confusion=confusion):
+    for path in further:
         click.echo(f"written: {path}")

@@ -31,12 +31,7 @@ def write_confusion(record: Record, path: Path) -> None:
         InputError: another suffix, or nothing was scored.
     """
     check_confusion_path(path)
-    items = [item for item in record.measurements if item.accuracy and item.accuracy.confusion]
-    if not items:
-        raise InputError(
-            "Expected scored labels for a confusion matrix, but the record has none: measure with "
-            "data that has labels."
-        )
+    items = scored(record)
     if path.suffix == ".csv":
         write_text(path, confusion_csv(record, items))
         return
@@ -45,6 +40,21 @@ def write_confusion(record: Record, path: Path) -> None:
     stream = io.BytesIO()
     confusion_picture(record, items).save(stream, "PNG", optimize=True)
     write_bytes(path, stream.getvalue())
+
+
+def scored(record: Record) -> list[Measurement]:
+    """Return the measurements with a confusion matrix.
+
+    Raises:
+        InputError: there is none.
+    """
+    items = [item for item in record.measurements if item.accuracy and item.accuracy.confusion]
+    if not items:
+        raise InputError(
+            "Expected scored labels for a confusion matrix, but the record has none: measure with "
+            "data that has labels."
+        )
+    return items
 
 
 def confusion_csv(record: Record, items: list[Measurement]) -> str:

@@ -48,6 +48,36 @@ def write_record(
     return tuple(path for path in paths if path is not None)
 
 
+def check_report(
+    records: Sequence[Path],
+    output: Path | None = None,
+    *,
+    table: Path | None = None,
+    confusion: Path | None = None,
+) -> None:
+    """Refuse outputs that no such file can be, before any of them is written.
+
+    Raises:
+        InputError: another suffix, or more records than the file takes.
+    """
+    from .confusion_file import check_confusion_path
+    from .model_table import check_table_path
+
+    check_table_path(table)
+    check_confusion_path(confusion)
+    if output is not None and output.suffix not in (".html", ".md"):
+        raise InputError(f"Expected an output ending in .html or .md, but got {output}.")
+    if output is not None and output.suffix == ".md" and len(records) != 1:
+        raise InputError(
+            f"Expected one record for Markdown, but got {len(records)}: several stand side by "
+            "side in .html only."
+        )
+    if confusion is not None and len(records) != 1:
+        raise InputError(
+            f"Expected one record for confusion matrices, but got {len(records)}: one each."
+        )
+
+
 def write_report(
     records: Sequence[Path],
     output: Path,
@@ -64,13 +94,9 @@ def write_report(
     Raises:
         InputError: another suffix, no record, or several for Markdown.
     """
-    if output.suffix not in (".html", ".md"):
-        raise InputError(f"Expected an output ending in .html or .md, but got {output}.")
-    if output.suffix == ".md" and len(records) != 1:
-        raise InputError(
-            f"Expected one record for Markdown, but got {len(records)}: several stand side by "
-            "side in .html only."
-        )
+    check_report(records, output)
+    if max_miou_drop is not None and not 0 <= max_miou_drop <= 1:
+        raise InputError(f"Expected a budget from 0 to 100 points, but got {100 * max_miou_drop}.")
     loaded = [load_record(path) for path in records]
     if output.suffix == ".md":
         write_record(loaded[0], markdown=output)
@@ -91,14 +117,13 @@ def write_further(
         InputError: another suffix, several records for `confusion`, or records that do not fit
             one table.
     """
-    from .confusion_file import write_confusion
+    from .confusion_file import scored, write_confusion
     from .model_table import write_model_table
 
-    if confusion is not None and len(records) != 1:
-        raise InputError(
-            f"Expected one record for confusion matrices, but got {len(records)}: one each."
-        )
+    check_report(records, table=table, confusion=confusion)
     loaded = [load_record(path) for path in records] if table or confusion else []
+    if confusion is not None:
+        scored(loaded[0])  # refused before the table is written
     if table is not None:
         write_model_table(loaded, table)
     if confusion is not None:

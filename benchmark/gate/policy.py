@@ -25,7 +25,7 @@ from typing import Any
 
 from ...common.errors import InputError
 from ...common.fields import Reader, count, read_fields, text
-from ...common.files import existing_path
+from ...common.yaml_file import read_yaml
 
 HOSTS = ("same", "any")
 POINTS, PERCENT, MIB, MS, MJ = "points", "percent", "MiB", "ms", "mJ"
@@ -44,6 +44,7 @@ QUANTITIES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # what another machine has no say in
 OF_NO_HOST = frozenset({"miou", "worst_class", "pixel_agreement", "file_size"})
+_MOST = 1e9  # of any limit: above it no budget is one
 _LIMITS = {PERCENT: 1000.0, POINTS: 100.0}
 
 
@@ -86,15 +87,8 @@ def load_policy(path: Path) -> Policy:
         InputError: the file is missing or no YAML, a key is unknown (the known ones are named),
             a limit or a unit does not belong to its quantity, or nothing is budgeted.
     """
-    import yaml
-
-    file = existing_path(path, "a policy")
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"Expected {file} to be a policy in YAML, but: {error}.") from error
-    found = read_fields(values, str(file), _POLICY, required=("budgets",))
-    return Policy(source=file.name, **found)
+    found = read_fields(read_yaml(path, "a policy"), str(path), _POLICY, required=("budgets",))
+    return Policy(source=path.name, **found)
 
 
 def _budgets(values: Any, where: str) -> tuple[Budget, ...]:
@@ -127,9 +121,15 @@ def _one_of(known: Sequence[str]) -> Reader:
 
 def _limit(value: Any, where: str) -> float:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not plain or not math.isfinite(value) or value < 0:
-        raise InputError(f"{where}: expected a number from 0 on, but got {value!r}.")
+    if not plain or not 0 <= value <= _MOST:  # NaN and infinity are not
+        raise InputError(f"{where}: expected a number from 0 on, but got {_cut(value)}.")
     return float(value)
+
+
+def _cut(value: Any) -> str:
+    """Write a value for an error, no longer than a line holds."""
+    written = repr(value)
+    return written if len(written) <= 60 else f"{written[:60]}…"
 
 
 def _confidence(value: Any, where: str) -> float:

@@ -173,3 +173,20 @@ def test_a_file_that_is_gone_is_not_measured_again(tmp_path: Path) -> None:
     record: Record = load_record(saved(tmp_path / "r.json"))
     with pytest.raises(InputError, match="is not there: put it there"):
         remeasure(find_pair([record], []))
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit", "--markdown"])
+def test_nothing_that_is_read_is_written(option: str, tmp_path: Path) -> None:
+    path, baseline, policy = (tmp_path / name for name in ("r.json", "b.json", "gate.yaml"))
+    saved(path)
+    baseline.write_bytes(saved(tmp_path / "x.json").read_bytes())
+    policy.write_text(POLICY)
+    before = {file: file.read_bytes() for file in (path, baseline, policy)}
+    common = (path, "--baseline", baseline, "--policy", policy)
+    for file in before:
+        assert "for both" in refused(2, *common, option, file)
+        assert "for both" in refused(2, *common, option, tmp_path / "." / ".." / file)
+    assert "for both" in refused(2, path, "--baseline", path, "--update")
+    twice = (option, baseline, "--update")
+    assert "twice" in refused(2, path, "--baseline", baseline, *twice)
+    assert {file: file.read_bytes() for file in before} == before

@@ -74,3 +74,31 @@ def test_what_no_gate_could_follow_is_refused(text: str, says: str, tmp_path: Pa
 def test_a_missing_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         load_policy(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("says", "text"),
+    [
+        ("'miou' stands twice", "budgets:\n  miou: {max_drop: 1, unit: points}\n  miou: {}\n"),
+        ("'max_drop' stands twice", "budgets: {miou: {max_drop: 1, max_drop: 50, unit: points}}"),
+        ("month must be", "budgets: {miou: {max_drop: 2024-13-45, unit: points}}"),
+        ("invalid literal", 'budgets: {miou: {max_drop: !!int "abc", unit: points}}'),
+        ("nested too deep", "[" * 20_000),
+        ("from 0 on, but got", f"budgets: {{file_size: {{max_increase: {'9' * 400}, unit: MiB}}}}"),
+        ("from 0 on, but got", "budgets: {file_size: {max_increase: 1.0e+300, unit: MiB}}"),
+    ],
+)
+def test_a_policy_yaml_alone_would_take_or_break_on(says: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says) as caught:
+        load_policy(path)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_policy_may_repeat_itself_by_an_alias(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(
+        "budgets:\n  miou: &a {max_drop: 1, unit: points, reason: x}\n  worst_class: *a\n"
+    )
+    assert [item.limit for item in load_policy(path).budgets] == [1.0, 1.0]

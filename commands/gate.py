@@ -41,7 +41,7 @@ def gate(
         check_outputs(outputs.values(), [*records, *baselines, options["policy"]])
     github = options.pop("github")
     result = None
-    if not (update and not baselines[0].exists()):
+    if not (update and _is_new(baselines[0])):
         result = _check(records, baselines, **options)
         _deliver(result, outputs, github)
     if update:
@@ -89,6 +89,20 @@ def _deliver(result: GateResult, outputs: dict[str, Path | None], github: bool) 
 def _refuse_update(records: tuple[Path, ...], baselines: tuple[Path, ...]) -> None:
     if len(baselines) != 1 or len(records) != 1:
         raise click.UsageError("--update takes one RECORD and one --baseline file to write.")
+
+
+def _is_new(baseline: Path) -> bool:
+    """Say whether there is no baseline yet, or one of another schema, which nothing compares to."""
+    from ..benchmark.integrity import OtherSchemaError
+    from ..benchmark.record import load_record
+
+    if not baseline.exists():
+        return True
+    try:
+        load_record(baseline)
+    except OtherSchemaError:
+        return True
+    return False
 
 
 def _update(record: Path, baseline: Path, reason: str, result: GateResult | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from .latency import check_latency
 from .outcome import Check, GateResult, Incomparable, cannot
 from .pairing import Pair, find_pair
 from .policy import DEFAULT, Budget, Policy
+
+_NO_NUMBER = "the change is no finite number: measure again"
 
 
 def gate(
@@ -66,9 +69,14 @@ class _Checks:
         """Check a budget, or say why that cannot be done."""
         try:
             self.pair.refuse(budget.quantity, self.policy.hosts)
-            return self._check(budget)
+            found = self._check(budget)
         except Incomparable as reason:
             return cannot(budget, str(reason))
+        except OverflowError:
+            return cannot(budget, _NO_NUMBER)
+        numbers = (found.baseline, found.candidate, found.change, found.low, found.high)
+        known = all(number is not None and math.isfinite(number) for number in numbers)
+        return found if known else cannot(budget, _NO_NUMBER)
 
     def _check(self, budget: Budget) -> Check:
         pair, policy = self.pair, self.policy

@@ -106,10 +106,15 @@ def _refuse_settings(pair: Pair) -> None:
     for name, found in (
         ("numbers of threads", {item.threads for item in items}),
         ("batches", {item.batch for item in items}),
+        ("input sizes", set() if pair.together else {_size(item) for item in items}),
         ("latency rules", {record.protocol.latency_rule for record in records}),
     ):
         if len(found) > 1:
             raise Incomparable(f"other {name}: {', '.join(sorted(map(str, found)))}")
+
+
+def _size(item: Measurement) -> str:
+    return "x".join(map(str, item.input_shape[2:]))
 
 
 def _by_rounds(

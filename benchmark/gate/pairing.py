@@ -73,9 +73,12 @@ def find_pair(
     Raises:
         InputError: a name is missing or unclear.
     """
+    for side in (records, baselines):
+        _refuse_twice(side)
     first = records[0]
     candidate = _candidate(first, name)
-    others = tuple(_named(record, candidate.name) for record in records)
+    others = tuple(_named(record, name, candidate.name) for record in records)
+    _refuse_mixture(others)
     if not baselines:
         base = first.measurement(baseline_name or first.baseline)
         if base is candidate:
@@ -84,8 +87,8 @@ def find_pair(
                 "give --baseline, or measure the baseline in the same run."
             )
         return Pair((base,), (candidate,), (first,), (first,), True, None)
-    wanted = baseline_name or candidate.name
-    bases = tuple(_named(record, wanted) for record in baselines)
+    bases = tuple(_named(record, baseline_name, candidate.name) for record in baselines)
+    _refuse_mixture(bases)
     twin = next(
         (it for it in first.measurements if it is not candidate and _same(it, bases[0])), None
     )
@@ -105,10 +108,32 @@ def _candidate(record: Record, name: str | None) -> Measurement:
     return found[0]
 
 
-def _named(record: Record, name: str) -> Measurement:
-    if len(record.measurements) == 1:
+def _named(record: Record, asked: str | None, usual: str) -> Measurement:
+    """Return the measurement that was asked for, else the only one, else that of the usual name."""
+    if asked is None and len(record.measurements) == 1:
         return record.measurements[0]
-    return record.measurement(name)
+    return record.measurement(asked or usual)
+
+
+def _refuse_twice(records: Sequence[Record]) -> None:
+    """Refuse one run given twice: it would look like two that agree in every sample."""
+    for index, record in enumerate(records):
+        for other in records[:index]:
+            if (record.created, record.measurements) == (other.created, other.measurements):
+                raise InputError(
+                    f"Expected another run in each record, but that of {record.created} is given "
+                    "twice: leave one out."
+                )
+
+
+def _refuse_mixture(runs: Sequence[Measurement]) -> None:
+    """Refuse runs of more than one artifact, or of one that was run in two ways."""
+    if len({_setting(item) for item in runs}) > 1:
+        names = ", ".join(sorted({repr(item.name) for item in runs}))
+        raise InputError(
+            f"Expected runs of one artifact in one setting, but those of {names} are of several: "
+            "gate each on its own."
+        )
 
 
 def _same(one: Measurement, two: Measurement) -> bool:

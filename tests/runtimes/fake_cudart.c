@@ -77,9 +77,10 @@ static int take(void **out, size_t size, int host) {
     return last_error = OUT_OF_MEMORY;
 }
 static int give(void *at, int host) {
-    Block *b = block_of(at, 0);
+    Block *b = blocks; /* by its first byte: where one block ends, the next may begin */
     if (!at) return 0;
-    if (!b || b->at != at || b->host != host) return last_error = INVALID;
+    while (b < blocks + MAX && b->at != at) b++;
+    if (b == blocks + MAX || b->host != host) return last_error = INVALID;
     if (!host) used -= b->size;
     memset(at, 0x5A, b->size);
     munmap(at, b->size ? b->size : 1); b->at = 0;

@@ -1,4 +1,4 @@
-"""Work on a stream, run as a CUDA graph from its third call on: one launch instead of hundreds.
+"""Work on a stream, run as a CUDA graph from its second call on: one launch instead of hundreds.
 
 The first call runs the work plainly, so that lazy set-up is over; the second records it and
 launches the record. A graph holds addresses and shapes, and TensorRT's context must not change

@@ -68,7 +68,7 @@ class TensorRtSession(Session):
         trt = _tensorrt() if trt is None else trt
         self._cuda = process_cuda() if cuda is None else cuda
         self._shape: tuple[int, ...] = ()
-        self._ran = False
+        self._ran = self._busy = False
         self._labeller: GpuLabels | None = None
         with contextlib.ExitStack() as opened:
             self._open_engine(artifact, info, trt, opened)
@@ -121,7 +121,7 @@ class TensorRtSession(Session):
         """Wait for everything queued on `stream`; what was queued after the run counts as d2h."""
         self._cuda.record(self._events[3], self.stream)
         self._cuda.synchronize(self.stream)
-        self._ran = True
+        self._ran, self._busy = True, False
 
     def run_keeping_logits(self, pixels: Array) -> dict[str, Array | DeviceLogits]:
         """Run as `run` does, but leave logits on the device, where labels are made of them.
@@ -192,6 +192,9 @@ class TensorRtSession(Session):
 
     def _queue(self, pixels: Array) -> dict[str, DeviceArray]:
         """Queue the copy to the device and the engine; return where its outputs will be."""
+        if self._busy:  # no `finish` followed the last run, or an error: its memory is in use
+            self._cuda.synchronize(self.stream)
+        self._ran, self._busy = False, True
         if pixels.shape != self._shape:
             self._take_shape(pixels.shape)
         name, events = self.input.name, self._events
@@ -213,7 +216,7 @@ class TensorRtSession(Session):
 
     def _take_shape(self, shape: tuple[int, ...]) -> None:
         """Set the engine to an image shape and give every tensor memory for it."""
-        self._shape, self._ran = (), False
+        self._shape = ()
         self._replay.forget()
         self._engine.set_shape(self.input, shape, self.stream)
         self._arrays = {}

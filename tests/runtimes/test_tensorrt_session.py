@@ -21,6 +21,8 @@ import pytest
 from segship.data.contract import InputKind, OutputKind
 from segship.optimize.export import export
 from segship.runtimes.artifact import CONTRACT_KEY
+from segship.runtimes.cuda.buffers import PinnedArray
+from segship.runtimes.cuda.library import TO_HOST
 from segship.runtimes.cuda.nvml import GpuState
 from segship.runtimes.onnxruntime_session import OnnxRuntimeSession
 from segship.runtimes.open import load_artifact
@@ -199,6 +201,25 @@ def test_outputs_may_stay_on_the_device(static_onnx: Path, make_gpu: MakeGpu) ->
         expected = _expected(static_onnx, pixels)["segmentation"]
         np.testing.assert_array_equal(got.reshape(left.shape), expected)
         assert session.device_times_ms() is not None
+
+
+def test_a_run_nobody_finished_is_over_before_the_next(
+    static_onnx: Path, make_gpu: MakeGpu
+) -> None:
+    gpu = make_gpu()
+    with gpu.open(gpu.engine(static_onnx)) as session:
+        first = _pixels(1, 3, 64, 96)
+        found, pinned = [], PinnedArray(gpu.machine.cuda())
+        kept = pinned.view((1, 9, 16, 24), "float32")
+        for pixels in (first, first + 1):
+            (left,) = session.run_on_device(pixels).values()
+            found.append(session.device_times_ms())
+            if pixels is first:  # what a user queues behind it, who never calls `finish`
+                copy = (pinned.address, left.address, kept.nbytes, TO_HOST, session.stream)
+                session._cuda.copy_async(*copy)
+        session.finish()
+    np.testing.assert_array_equal(kept, _expected(static_onnx, first)["segmentation"])
+    assert found == [None, None]  # events of a run under way are not yet a time
 
 
 def test_an_array_may_be_kept_after_the_session(static_onnx: Path, make_gpu: MakeGpu) -> None:

@@ -10,13 +10,15 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from segship.calibration.weights import weight_scales
 from segship.cli import segship
 from segship.common.errors import InputError
+from segship.optimize.quantize import makers
 from segship.optimize.quantize.adaptive import Rounding, round_weights
 from segship.optimize.quantize.edges import quantized_tensors
+from segship.optimize.quantize.fp16_int8 import fp16_around
 from segship.optimize.quantize.half_scales import is_half
 from segship.optimize.quantize.plan import QuantForm, make_plan
 from segship.optimize.quantize.qdq import insert_qdq
@@ -171,6 +173,42 @@ def test_command_line_rounds_and_corrects(tiny_onnx: Path, tmp_path: Path) -> No
     assert "adaptive rounding:" in shown.output and "bias correction:" in shown.output
     refused = CliRunner().invoke(segship, [*arguments, "fp16", "--rounding", "adaptive"])
     assert refused.exit_code == 2 and "--rounding adaptive" in refused.output
+
+
+def test_fp16_is_put_around_the_graph_that_was_improved(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def spy(*arguments: Any) -> Any:
+        seen.append(arguments)
+        return fp16_around(*arguments)
+
+    monkeypatch.setattr(makers, "fp16_around", spy)
+    options: dict[str, Any] = {"data": "scenes:16", "method": "minmax", "profile": "tensorrt10"}
+    better: dict[str, Any] = {"rounding": "adaptive", "bias_correction": True}
+    files = {}
+    for kind, more in {
+        "plain": {},
+        "fp16": better,
+        "fp32": {**better, "float_type": "fp32"},
+    }.items():
+        path = tmp_path / f"{kind}.onnx"
+        found = quantize(tiny_checkpoint, path, precision="int8", **options, **more)
+        assert found.verdict is not None and found.verdict.finite
+        files[kind] = onnx.load(path)
+    for quantized, model, ranges, plan in seen:
+        assert insert_qdq(model, ranges, plan) == quantized
+    # the int8 weights are the improved ones, on the same scales, and biases differ by a rounding
+    wide = {item.name: numpy_helper.to_array(item) for item in files["fp32"].graph.initializer}
+    half = {item.name: numpy_helper.to_array(item) for item in files["fp16"].graph.initializer}
+    weights = [name for name, values in half.items() if values.dtype == np.int8 and values.ndim > 1]
+    changed = [
+        name for name in weights if not np.array_equal(half[name], constant(files["plain"], name))
+    ]
+    assert len(changed) > 10
+    for name in weights:
+        assert np.abs(half[name].astype(int) - wide[name]).max() <= 1
 
 
 def test_a_table_has_the_error_of_the_rounding_made(tiny_onnx: Path, tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..common.errors import CheckFailedError, InputError, MissingDependencyError
+from ..common.errors import CheckFailedError, InputError, MissingDependencyError, SegshipError
 from ..data.contract import DEPTH_HEAD, OutputKind
 from .artifact import Artifact
 from .cuda.labels import DeviceLogits
@@ -109,7 +109,8 @@ class OnnxRuntimeGpuSession(Session):
             MissingDependencyError: there is no CUDA runtime or libnvrtc to make labels with.
         """
         self._refuse_mismatch(pixels)
-        return dict(self._timed(np.ascontiguousarray(pixels), self._kept))
+        with self._in_one_line():
+            return dict(self._timed(np.ascontiguousarray(pixels), self._kept))
 
     def _run(self, pixels: Array) -> dict[str, Array]:
         """Copy in, run, copy out; the arrays are fresh."""
@@ -117,7 +118,8 @@ class OnnxRuntimeGpuSession(Session):
         def fetched(binding: Any) -> Iterable[tuple[str, Array]]:
             return zip(self.contract.heads, binding.copy_outputs_to_cpu(), strict=True)
 
-        return dict(self._timed(pixels, fetched))
+        with self._in_one_line():
+            return dict(self._timed(pixels, fetched))
 
     def _timed(self, pixels: Array, finish: Callable[[Any], Iterable[_Item]]) -> list[_Item]:
         """Copy in, run and `finish` with the binding; keep the time of each step."""
@@ -125,7 +127,7 @@ class OnnxRuntimeGpuSession(Session):
         bound = self._bind(pixels)
         bound.pixels.update_inplace(pixels)
         marks.append(time.perf_counter())
-        self._call(bound)
+        bound.graph.run_with_iobinding(bound.binding)
         marks.append(time.perf_counter())
         results = list(finish(bound.binding))
         marks.append(time.perf_counter())
@@ -143,9 +145,13 @@ class OnnxRuntimeGpuSession(Session):
             self._labels = self._labels or OrtLabels()
             yield info.name, self._labels.logits(value, info.dtype)
 
-    def _call(self, bound: _Bound) -> None:
+    @contextlib.contextmanager
+    def _in_one_line(self) -> Iterator[None]:
+        """Make an error of ours of what ONNX Runtime raises, in copies and allocations too."""
         try:
-            bound.graph.run_with_iobinding(bound.binding)
+            yield
+        except SegshipError:
+            raise
         except Exception as error:  # its exception classes share no public base
             reason = " ".join(str(error).split())
             if "memory" in reason.lower():

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from segship.common.errors import InputError, MissingDependencyError
+from segship.common.errors import CheckFailedError, InputError, MissingDependencyError
 from segship.runtimes import onnxruntime_gpu as module
 from segship.runtimes import onnxruntime_providers as providers_module
 from segship.runtimes.onnxruntime_gpu import OnnxRuntimeGpuSession
@@ -100,6 +100,24 @@ def test_bound_memory_gives_the_same_numbers(runtime: str, dynamic_onnx: Path) -
                 note == f"Runtime {runtime} computes on the GPU: 1 threads change its work on "
                 "the host only."
             )
+
+
+@pytest.mark.usefixtures("on_cpu")
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [("CUDA failure 2: out of memory", InputError), ("CUDA failure 700", CheckFailedError)],
+)
+def test_a_failure_before_the_run_is_one_line(
+    said: str, kind: type[Exception], static_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError(f"{said}\n at cuda_call.cc")
+
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", fails)
+    with open_session(static_onnx, runtime="onnxruntime-cuda", threads=1) as session:
+        with pytest.raises(kind, match=said) as caught:
+            session.run(_pixels(1, 3, 64, 96))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("on_cpu")

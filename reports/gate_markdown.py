@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..benchmark.gate.outcome import GateResult, Status
 from .gate_words import budget, change, quantity, sentence, value, verdict
 
@@ -27,5 +29,5 @@ def gate_markdown(result: GateResult) -> str:
 
 def _cell(text: str) -> str:
     """Return a text that cannot leave its cell or become HTML."""
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return plain.replace("|", "\\|").replace("`", "\\`")
+    plain = " ".join(text.split()).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([|`*_\[\]~])", r"\\\1", plain)

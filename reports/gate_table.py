@@ -20,7 +20,7 @@ _WORDS = {Status.PASS: "pass", Status.WARN: "warn", Status.FAIL: "FAIL", Status.
 
 def print_gate(result: GateResult, console: Console) -> None:
     """Print the verdict, one row per budget, and a line for each that did not plainly pass."""
-    console.print(Text(verdict(result), style="bold"), soft_wrap=True)
+    console.print(Text(_line(verdict(result)), style="bold"), soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, head in enumerate(_HEADS):
         table.add_column(head, justify="left" if index < 2 else "right", no_wrap=index != 4)
@@ -32,6 +32,11 @@ def print_gate(result: GateResult, console: Console) -> None:
     for check in result.checks:
         passed = check.status is Status.PASS
         line = f"{quantity(check)}: {check.how}." if passed else sentence(check)
-        console.print(Text(line, style="dim" if passed else ""), soft_wrap=True)
+        console.print(Text(_line(line), style="dim" if passed else ""), soft_wrap=True)
     for note in result.notes:
-        console.print(Text(f"note: {note}", style="dim"), soft_wrap=True)
+        console.print(Text(_line(f"note: {note}"), style="dim"), soft_wrap=True)
+
+
+def _line(text: str) -> str:
+    """Return a text on one line that begins with no colons, so that no CI reads a command in it."""
+    return " ".join(text.split()).lstrip(":")

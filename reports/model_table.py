@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ def _refuse_mixture(records: Sequence[Record]) -> None:
         },
         "hosts": {item.environment.host_id for item in _timed(records)},
         "numbers of threads": {item.protocol.threads for item in _timed(records)},
+        "evaluation protocols": {_rule(item) for item in _scored(records)},
         "latency rules": {item.protocol.latency_rule for item in _timed(records)},
     }
     for what, values in seen.items():
@@ -102,6 +104,11 @@ def _refuse_mixture(records: Sequence[Record]) -> None:
                 f"Expected records that one table can hold, but they are of different {what}: "
                 "measure the models in one run, or write a table each."
             )
+
+
+def _rule(record: Record) -> str:
+    """Return how labels were scored; the size of a model's input is its own."""
+    return re.sub(r" to \d+x\d+", "", record.protocol.evaluation)
 
 
 def _scored(records: Sequence[Record]) -> list[Record]:
@@ -162,7 +169,7 @@ def _latex(records: Sequence[Record]) -> str:
     columns = _columns(records)
     heads = ["model", "runtime", *(column.heading for column in columns)]
     lines = [
-        f"% {_protocol(records)}",
+        f"% {_line(_protocol(records))}",
         rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}",
         r"\toprule",
         " & ".join(map(_tex, heads)) + r" \\",
@@ -194,4 +201,9 @@ def _tex(text: str) -> str:
     >>> print(_tex("a_b 5 % – ×"))
     a\\_b 5 \\% -- $\\times$
     """
-    return "".join(_TEX.get(letter, letter) for letter in text)
+    return "".join(_TEX.get(letter, letter) for letter in _line(text))
+
+
+def _line(text: str) -> str:
+    """Return a text on one line: a line break would end a comment or a row."""
+    return " ".join(text.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -153,3 +154,12 @@ def test_a_gate_is_its_gravest_check(
     checks = tuple(Check(Budget("miou", 1, "points"), status, "") for status in statuses)
     found = GateResult("a", "b", "p", checks)
     assert (found.status, found.passed) == (wanted, passed)
+
+
+def test_no_name_is_a_command_or_a_link() -> None:
+    name = ":: \n::error::no [x](javascript:1) \\"
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_gate(result(name, name), console)
+    assert not [line for line in console.export_text().splitlines() if line.startswith("::")]
+    text = gate_markdown(result(name, name))
+    assert "\\[x\\](javascript:1) \\\\" in text and not re.search(r"(?<!\\)\]\(", text)

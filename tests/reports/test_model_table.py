@@ -55,6 +55,16 @@ def test_latex_escapes_and_closes(tmp_path: Path) -> None:
     assert text.rstrip().endswith(r"\end{tabular}")
 
 
+def test_a_line_break_leaves_no_latex_comment_or_row(tmp_path: Path) -> None:
+    record = build_record(count=1)
+    item = replace(record.measurements[0], name="a\n\\input{x}")
+    data = replace(record.protocol, data="folder:x\n\\input{y}")
+    changed = replace(record, measurements=(item,), baseline=item.name, protocol=data)
+    lines = written(tmp_path / "t.tex", changed).splitlines()
+    assert lines[0].startswith("% ") and r"\input{y}" in lines[0]
+    assert not [line for line in lines if line.startswith(r"\input")]
+
+
 def test_columns_nobody_measured_are_left_out(tmp_path: Path) -> None:
     record = build_record(count=2)
     items = tuple(replace(i, latency=None, memory=None) for i in record.measurements)
@@ -67,7 +77,13 @@ def test_records_of_one_setting_share_a_table_others_do_not(tmp_path: Path) -> N
     assert len(written(tmp_path / "t.csv", record, record).splitlines()) == 3
     host = replace(record, environment=replace(record.environment, host_id="other"))
     data = replace(record, protocol=replace(record.protocol, data_sha256="e" * 64))
-    for other, word in ((host, "hosts"), (data, "data sets")):
+    rule, size = (
+        replace(record, protocol=replace(record.protocol, evaluation=text))
+        for text in ("windows", record.protocol.evaluation.replace("512x512", "64x96"))
+    )
+    assert size.protocol != record.protocol and written(tmp_path / "t.csv", record, size)
+    found = ((host, "hosts"), (data, "data sets"), (rule, "evaluation protocols"))
+    for other, word in found:
         with pytest.raises(InputError, match=f"different {word}"):
             written(tmp_path / "u.csv", record, other)
     assert not (tmp_path / "u.csv").exists()

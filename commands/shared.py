@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..common.cli_options import check_writable
+from ..common.cli_outputs import check_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,7 @@ def take_outputs(options: dict[str, Any]) -> dict[str, Any]:
     outputs = {name: options.pop(name) for name in names}
     check_confusion_path(outputs["confusion"])
     check_table_path(outputs["table"])
-    check_writable(*outputs.values())
+    check_outputs(outputs.values())
     outputs["mlflow"] = options.pop("mlflow")
     if outputs["mlflow"]:
         from ..reports.mlflow_log import check_tracker

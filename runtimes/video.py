@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from .predict import label_head, make_folder, static_batch
 from .session import Array, Session
 from .video_file import (
     OUTPUT_SUFFIXES,
+    VIDEO_SUFFIXES,
     VideoFrame,
     VideoReader,
     VideoWriter,
@@ -91,11 +93,15 @@ def predict_video(
     """
     target = _target(video, Path(output))
     with VideoReader(video) as reader:
-        if target != Path(output):
-            make_folder(target.parent)
-        probe_writable(target)
+        if target.parent.exists() or target == Path(output):
+            probe_writable(target)
         found = open_session(source, runtime=runtime, precision=precision, threads=threads)
-        with found as session, atomic_path(target) as path, writing(path, reader.rate) as writer:
+        with contextlib.ExitStack() as stack:
+            session = stack.enter_context(found)
+            if target != Path(output):
+                make_folder(target.parent)
+            path = stack.enter_context(atomic_path(target))
+            writer = stack.enter_context(writing(path, reader.rate))
             run = VideoRun(target)
             frames = islice(reader.frames(), limit)
             count = min(reader.count or limit or 0, limit or reader.count or 0) or None
@@ -151,7 +157,8 @@ def drawn(picture: Image8, outputs: dict[str, Array], contract: Contract, alpha:
 
 def _target(video: str | Path, output: Path) -> Path:
     if output.suffix.lower() not in OUTPUT_SUFFIXES:
-        if output.exists() and not output.is_dir():
+        video_name = output.suffix.lower() in VIDEO_SUFFIXES and not output.is_dir()
+        if video_name or (output.exists() and not output.is_dir()):
             raise InputError(
                 f"Expected a folder or a file in {', '.join(OUTPUT_SUFFIXES)}, but got {output}."
             )

@@ -57,3 +57,11 @@ def test_refused_before_anything_is_written(
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert says in refused(*arguments.split()).lower()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_measurement_goes_to_a_file_for_each_form(tmp_path: Path) -> None:
+    same = str(tmp_path / "same.csv")
+    command = ["evaluate", "none.onnx", "--data", "scenes:1", "--json", same, "--table", same]
+    result = CliRunner().invoke(segship, command)
+    assert result.exit_code == 2 and "same.csv twice" in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -181,3 +181,13 @@ def test_frames_of_photos_are_refused(tiny_onnx: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(segship, command)
     assert result.exit_code == 2
     assert "--frames is for videos" in result.output
+
+
+def test_a_name_or_a_model_that_cannot_be_makes_no_folder(tiny_onnx: Path, tmp_path: Path) -> None:
+    source = film(tmp_path / "in.mp4")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"\.mkv, \.mov, \.mp4, but got .*out\.avi"):
+        predict_video(tiny_onnx, source, tmp_path / "out.avi")
+    with pytest.raises(InputError, match=r"none\.onnx"):
+        predict_video(tmp_path / "none.onnx", source, tmp_path / "out")
+    assert set(tmp_path.iterdir()) == before

@@ -97,6 +97,9 @@ class PairedAccuracy:
         if left:
             note += f"; {left} in fewer than {FEWEST_IMAGES} images not gated"
         how = f"paired bootstrap over images, all {int(gated.sum())} classes at once"
+        unsure = sum(too_wide(*limits, budget.limit) for limits in zip(lows, highs, strict=True))
+        if unsure:
+            how += f"; of {unsure} the interval is wider than the budget, nothing can be told"
         change = float(drops[worst])
         status = judge(change, low, high, budget.limit)
         values = (float(base[number]), float(other[number]), change, low, high)

@@ -95,3 +95,18 @@ def test_an_update_replaces_a_baseline_of_another_schema(tmp_path: Path) -> None
     baseline.write_text("{")
     assert CliRunner().invoke(segship, [*command, "--update"]).exit_code == 2
     assert baseline.read_text() == "{"
+
+
+def test_classes_nothing_can_be_told_of_are_counted() -> None:
+    counts = np.full((2, 60, 2, 3), 1000.0)
+    counts[1, :, 0, 0] -= 10  # surely a point
+    counts[:, 6:, 1] = 0  # in six images, up in three and down in three
+    counts[:, :6, 1, 0] = 500
+    counts[1, :6, 1, 0] += np.array([-400, 400] * 3)
+    record = made_record(np.full((2, 100), 10.0), np.full((2, 3), 100.0), counts)
+    policy = Policy((Budget("worst_class", 3.0, "points"),))
+    found = gate([record], policy=policy).checks[0]
+    assert found.how.endswith("of 1 the interval is wider than the budget, nothing can be told")
+    counts[1] = counts[0]
+    equal = made_record(np.full((2, 100), 10.0), np.full((2, 3), 100.0), counts)
+    assert gate([equal], policy=policy).checks[0].how.endswith("all 2 classes at once")

@@ -114,6 +114,11 @@ def existing_path(path: str | Path, what: str) -> Path:
 
 def _temporary_beside(target: Path) -> Path:
     """Create an empty file with a name of its own in the folder of `target`."""
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise InputError(
+            f"Expected a file to write, but {target} is a device or a pipe, which would be replaced: "
+            "name a file."
+        )
     if not target.parent.is_dir():
         raise InputError(
             f"Expected the folder of {target} to exist, but {target.parent} does not: "

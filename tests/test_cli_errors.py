@@ -17,6 +17,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from segship.cli import segship
+from segship.common.errors import InputError
+from segship.common.files import write_text
 from segship.data.scenes import SCENE_CLASSES
 
 
@@ -193,3 +195,11 @@ def test_report_outputs_and_records(tmp_path: Path) -> None:
     assert "no.json" in refuse("report -o r.html", tmp_path / "no.json")
     assert ".html or .md" in refuse("report -o r.pdf", tmp_path / "no.json")
     assert "one record" in refuse("report -o r.md", tmp_path / "no.json", tmp_path / "no.json")
+
+
+def test_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="a device or a pipe"):
+        write_text(pipe, "{}")
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]

@@ -116,8 +116,8 @@ def _temporary_beside(target: Path) -> Path:
     """Create an empty file with a name of its own in the folder of `target`."""
     if target.exists() and not (target.is_file() or target.is_dir()):
         raise InputError(
-            f"Expected a file to write, but {target} is a device or a pipe, which would be replaced: "
-            "name a file."
+            f"Expected a file to write, but {target} is a device or a pipe, which a file would "
+            "replace: name another."
         )
     if not target.parent.is_dir():
         raise InputError(

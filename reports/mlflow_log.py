@@ -152,8 +152,7 @@ class _Tracker:
             self._mlflow = importlib.import_module("mlflow")
         except ImportError as error:
             raise MissingDependencyError(
-                "Expected MLflow for --mlflow, but it is not installed: "
-                "pip install mlflow-skinny."
+                "Expected MLflow for --mlflow, but it is not installed: pip install mlflow-skinny."
             ) from error
         self._uri = uri
         self._client = self._call(self._mlflow.MlflowClient, tracking_uri=uri)

@@ -62,7 +62,8 @@ def build(
 
     Raises:
         InputError: the request, the file or this TensorRT does not fit; nothing is written.
-        CheckFailedError: the parser or the builder failed; nothing is written.
+        CheckFailedError: the parser or the builder failed; nothing is written, but the first
+            engine stays where a later one of `repeat` fails.
         MissingDependencyError: TensorRT or CUDA is not installed.
     """
     request, target = BuildRequest(**options), Path(output)

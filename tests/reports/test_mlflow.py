@@ -87,7 +87,7 @@ def _wait(address: str, child: subprocess.Popen[bytes], log: Path) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    pytest.skip(f"MLflow's server did not start here: {log.read_text()[-300:]}")
+    pytest.fail(f"MLflow's server did not start: {log.read_text()[-300:]}")
 
 
 def evaluate(library: str, uri: str, model: Path, folder: Path, *more: str) -> Any:

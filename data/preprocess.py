@@ -102,4 +102,8 @@ def _resize(image: Image8, contract: Contract) -> Image8:
 
 
 def _first_line(error: BaseException) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):  # its text is an address in memory
+        return "it is no image Pillow knows"
     return (str(error).splitlines() or [""])[0].strip() or type(error).__name__
